@@ -1,0 +1,1 @@
+"""Melascope: from labelled skin-lesion photographs to a melanoma detector that can be trusted."""

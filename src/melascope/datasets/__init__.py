@@ -1,0 +1,1 @@
+"""Data sets: reading, identity, groups, splitting and packing."""
