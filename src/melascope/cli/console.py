@@ -1,0 +1,82 @@
+"""What the commands share: where results and messages go, and how progress looks."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+
+from melascope.progress import Progress
+
+messages = Console(stderr=True, highlight=False)
+results = Console(highlight=False)
+
+
+def say(text: str) -> None:
+    """Write a message for the person to stderr."""
+    messages.print(text, markup=False, soft_wrap=True)
+
+
+def error(text: str) -> None:
+    """Write an error to stderr."""
+    messages.print(f"[bold red]Error:[/] {_escape(text)}", soft_wrap=True)
+
+
+def warn(text: str) -> None:
+    """Write a warning to stderr."""
+    messages.print(f"[yellow]Note:[/] {_escape(text)}", soft_wrap=True)
+
+
+def _escape(text: str) -> str:
+    return text.replace("[", r"\[")
+
+
+@contextlib.contextmanager
+def progress() -> Iterator[Progress]:
+    """Yield a progress callback: bars with time left on a terminal, a line per stage elsewhere."""
+    if not messages.is_terminal:
+        yield _Lines()
+        return
+    columns = (
+        TextColumn("{task.description:<28}"),
+        BarColumn(bar_width=32),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Bars(*columns, console=messages) as bars:
+        tasks: dict[str, int] = {}
+
+        def show(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=total)
+            bars.update(tasks[stage], completed=done, total=total)  # type: ignore[arg-type]
+
+        yield show
+
+
+class _Lines:
+    """One line when a stage begins, one when it ends, and one a minute between."""
+
+    def __init__(self) -> None:
+        self._stage = ""
+        self._said = self._began = time.monotonic()
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if stage != self._stage:
+            self._stage, self._began, self._said = stage, now, now
+            print(f"{stage} ({total}) ...", file=sys.stderr, flush=True)
+        if done >= total > 0 and self._said != float("inf"):
+            print(f"{stage}: done in {now - self._began:.0f} s", file=sys.stderr, flush=True)
+            self._said = float("inf")
+        elif now - self._said >= 60:
+            left = (now - self._began) / max(done, 1) * (total - done)
+            print(f"{stage}: {done} of {total}, about {left:.0f} s left", file=sys.stderr, flush=True)
+            self._said = now

@@ -1,0 +1,130 @@
+"""The run folder: what was asked, which steps are done, and the files of each.
+
+A step counts as done only when `run.json` says so, and `run.json` is replaced
+atomically after the step's files are complete. So a run that was killed at
+any moment goes on from its last finished step, and nothing half-written is
+ever read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from melascope.errors import RunError
+
+STEPS = ("data", "pack", "fit", "export", "evaluate", "report")
+SCHEMA = 1
+
+
+class RunFolder:
+    """A run's folder.
+
+    Attributes:
+        path: The folder.
+        settings: What was asked for; `--resume` must ask for the same.
+        state: `{step: {"seconds": s, ...}}` of the finished steps.
+    """
+
+    def __init__(self, path: Path, settings: dict[str, Any], state: dict[str, dict[str, Any]]) -> None:
+        self.path = path
+        self.settings = settings
+        self.state = state
+
+    @classmethod
+    def start(cls, path: str | os.PathLike[str], settings: dict[str, Any], resume: bool) -> RunFolder:
+        """Begin a run, or go on with one.
+
+        Raises:
+            RunError: When the folder holds a run and `resume` was not asked
+                for, holds other files, or holds a run with other settings.
+        """
+        folder = Path(path)
+        record = folder / "run.json"
+        if record.exists():
+            existing = cls.open(folder)
+            if not resume:
+                raise RunError(
+                    f"{folder} already holds a run. Go on with it by --resume, or choose another folder with --out."
+                )
+            changed = sorted(
+                key for key in settings.keys() | existing.settings.keys() if settings.get(key) != existing.settings.get(key)
+            )
+            if changed:
+                told = "; ".join(f"{key}: {existing.settings.get(key)!r} then, {settings.get(key)!r} now" for key in changed)
+                raise RunError(f"{folder} was started with other settings ({told}). Ask for the same, or begin anew with --out.")
+            return existing
+        if folder.is_file():
+            raise RunError(f"{folder} is a file; --out needs a folder.")
+        if folder.is_dir() and any(folder.iterdir()):
+            raise RunError(f"{folder} is not empty and holds no run. Choose another folder with --out.")
+        folder.mkdir(parents=True, exist_ok=True)
+        run = cls(folder, settings, {})
+        run._save()
+        return run
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> RunFolder:
+        """Open an existing run.
+
+        Raises:
+            RunError: When there is none, or its record is damaged.
+        """
+        folder = Path(path)
+        try:
+            record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+            if record["schema"] != SCHEMA:
+                raise RunError(f"{folder} was written by another version of Melascope (schema {record['schema']}).")
+            return cls(folder, record["settings"], record["steps"])
+        except FileNotFoundError:
+            raise RunError(f"{folder} holds no run (no run.json). Make one with: melascope run DATA --out {folder}") from None
+        except (ValueError, KeyError, TypeError):
+            raise RunError(f"{folder}/run.json is damaged. Begin anew in another folder.") from None
+
+    def done(self, step: str) -> bool:
+        """Return whether a step is finished."""
+        return step in self.state
+
+    def finish(self, step: str, seconds: float, **facts: Any) -> None:
+        """Record that a step is finished; its files must be complete and on disk."""
+        self.state[step] = {"seconds": round(seconds, 2), "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **facts}
+        self._save()
+
+    def file(self, name: str) -> Path:
+        """Return the path of a file in the folder."""
+        return self.path / name
+
+    def need(self, name: str) -> Path:
+        """Return the path of a file that must exist.
+
+        Raises:
+            RunError: When it does not.
+        """
+        path = self.path / name
+        if not path.exists():
+            raise RunError(f"{self.path} has no {name}: the run is not finished. Go on with it by --resume.")
+        return path
+
+    def read_json(self, name: str) -> Any:
+        """Read a JSON file of the folder."""
+        return json.loads(self.need(name).read_text(encoding="utf-8"))
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Write a JSON file of the folder, whole or not at all."""
+        write_text(self.path / name, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False))
+
+    def _save(self) -> None:
+        self.write_json("run.json", {"schema": SCHEMA, "settings": self.settings, "steps": self.state})
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file so that it appears whole or not at all."""
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
