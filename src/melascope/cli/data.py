@@ -107,7 +107,7 @@ def split(
 
     with console.progress() as progress:
         survey, result = split_data(
-            data_path, out=out, folds=folds, seed=seed, protocol=protocol, spellings=spellings(spelling), progress=progress, **options
+            data_path, out=out, folds_wanted=folds, seed=seed, protocol=protocol, spellings=spellings(spelling), progress=progress, **options
         )
     table = Table("diagnosis", *map(str, result.columns))
     for name, row in result.iterrows():

@@ -27,10 +27,10 @@ from melascope.images.header import (
     jpeg_header,
     open_with_pillow,
     orientation_of,
-    quiet_pillow,
     refusal,
     sniff,
 )
+from melascope.images.quiet import quiet_pillow
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import re
 import struct
-import threading
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import TYPE_CHECKING
 
 from melascope.errors import ImageError
+from melascope.images.quiet import quiet_pillow
 
 if TYPE_CHECKING:
     from PIL import ImageFile
@@ -56,7 +54,8 @@ class Limits:
         if width * height > self.max_pixels:
             raise ImageError(
                 "too_large",
-                f"The image is {width:,} x {height:,} pixels; at most {self.max_pixels / 1e6:,.0f} megapixels are read.",
+                f"The image is {width:,} x {height:,} pixels; at most {self.max_pixels / 1e6:,.0f} megapixels "
+                "are read.",
             )
 
 
@@ -238,7 +237,8 @@ def read_header(data: bytes) -> Header:
         data: The file's bytes.
 
     Raises:
-        ImageError: As `decode` does, but for damage past the header, which is not seen.
+        ImageError: As `decode` does, but for damage past the header, which is not seen, and for the limit on
+            pixels, which is not checked (but for WebP): a report wants to name the size of what was refused.
 
     Example:
         >>> read_header(Path("lesion.jpg").read_bytes())
@@ -252,7 +252,8 @@ def read_header(data: bytes) -> Header:
     else:
         with quiet_pillow():
             try:
-                image = open_with_pillow(data, kind, Limits(max_pixels=2**62))
+                # Only WebP allocates on opening.
+                image = open_with_pillow(data, kind, Limits() if kind == "WEBP" else Limits(max_pixels=2**62))
                 (width, height), mode = image.size, image.mode
                 orientation = 1 if kind == "TIFF" else orientation_of(image)  # Pillow gives a TIFF's size upright
             except ImageError:
@@ -272,7 +273,7 @@ def open_with_pillow(data: bytes, kind: str, limits: Limits) -> ImageFile.ImageF
     """
     from PIL import BmpImagePlugin, GifImagePlugin, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 
-    plugins = {
+    plugins: dict[str, Callable[[BytesIO], ImageFile.ImageFile]] = {
         "JPEG": JpegImagePlugin.JpegImageFile,
         "PNG": PngImagePlugin.PngImageFile,
         "TIFF": TiffImagePlugin.TiffImageFile,
@@ -290,7 +291,10 @@ def open_with_pillow(data: bytes, kind: str, limits: Limits) -> ImageFile.ImageF
 
 def orientation_of(image: ImageFile.ImageFile) -> int:
     """Return the EXIF orientation of an image opened by Pillow, 1 where it states none or nonsense."""
-    value = image.getexif().get(_ORIENTATION, 1)
+    from PIL import Image
+
+    # Pillow's PNG plugin would decode all pixels first, to look for EXIF behind them.
+    value = Image.Image.getexif(image).get(_ORIENTATION, 1)
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
@@ -315,39 +319,5 @@ def _ends_early(data: bytes, kind: str) -> bool:
         return not data.rstrip(b"\0").endswith(b";")
     if kind == "BMP":
         return len(data) < int.from_bytes(data[2:6], "little")
-    order = "little" if data[:2] == b"II" else "big"
-    return len(data) < int.from_bytes(data[4:8], order) + 2
-
-
-class _Quiet:
-    """Silences Pillow's warnings, which speak of damage that ends in an ImageError or does not matter.
-
-    `warnings.catch_warnings` is not thread-safe: two threads that leave in
-    another order than they entered would restore each other's filters. Here
-    the first to enter sets the filter and the last to leave takes it away.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._inside = 0
-        self._filters = warnings.catch_warnings()
-
-    @contextmanager
-    def __call__(self) -> Iterator[None]:
-        with self._lock:
-            if self._inside == 0:
-                self._filters = warnings.catch_warnings()
-                self._filters.__enter__()
-                # Narrow, so that it harms nobody should another thread restore it by accident.
-                warnings.filterwarnings("ignore", module=r"PIL\.")
-            self._inside += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._inside -= 1
-                if self._inside == 0:
-                    self._filters.__exit__(None, None, None)
-
-
-quiet_pillow = _Quiet()
+    directory = data[4:8] if data[:2] == b"MM" else data[7:3:-1]
+    return len(data) < max(int.from_bytes(directory, "big") + 2, 10)

@@ -70,6 +70,7 @@ def history(
 
 def _curve(panel: Axes, frame: pd.DataFrame, epochs: np.ndarray, key: str) -> None:
     every = max(1, len(epochs) // 12)
+    ends = []
     for column, colour, marker, line, name in (
         (key, BLUE, "o", LINES[0], "train"),
         (f"tune_{key}", VERMILION, "s", LINES[1], "tune"),
@@ -81,15 +82,22 @@ def _curve(panel: Axes, frame: pd.DataFrame, epochs: np.ndarray, key: str) -> No
             continue
         panel.plot(epochs, values, color=colour, marker=marker, linestyle=line, markersize=4, markevery=every)
         last = int(np.flatnonzero(np.isfinite(values))[-1])
+        ends.append((values[last], epochs[last], name, colour))
+    panel.margins(x=0.04)
+    left, right = panel.get_xlim()
+    panel.set_xlim(left, right + 0.24 * (right - left))
+    bottom, top = panel.get_ylim()
+    # Two labels at one height would cover each other: push them apart.
+    close = len(ends) == 2 and abs(ends[0][0] - ends[1][0]) < 0.1 * (top - bottom)
+    for rank, (value, epoch, name, colour) in enumerate(sorted(ends)):
         panel.annotate(
-            f"{name} {values[last]:.2f}",
-            (epochs[last], values[last]),
-            xytext=(6, 0),
+            f"{name} {value:.2f}",
+            (epoch, value),
+            xytext=(6, (6 if rank else -6) if close else 0),
             textcoords="offset points",
             va="center",
             fontsize=8,
             color=colour,
-            annotation_clip=False,
         )
     panel.grid(True, axis="y")
     panel.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))

@@ -1,0 +1,232 @@
+"""Heat maps: where in a photograph the evidence for melanoma lies, drawn over it.
+
+A network with a pooled head gives, with each answer, one activation map per
+class whose mean is that class's logit (class activation maps, Zhou et al.
+2016). What a reader wants to know is not one logit but melanoma against the
+rest, so the map shown is the slope of melanoma's log-odds:
+`map(melanoma) - sum of q_k map(k)` over the other classes, q being their share
+of the remaining probability. It is shown on a fixed scale, so that a photograph
+without such evidence stays pale instead of being stretched to full colour.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from melascope.errors import ImageError
+from melascope.finding import Finding
+
+if TYPE_CHECKING:
+    from melascope.images.geometry import Geometry
+
+FULL_COLOUR = 4.0
+"""Local log-odds (nats) of melanoma against the rest that are shown at full intensity, unless a photograph has more."""
+
+_ENDING = ".heatmap.jpg"
+_LONGEST_SIDE = 1600
+
+# Anchors of the colour table in OKLab terms (lightness, chroma, hue in degrees): from violet over
+# blue to a light cyan. Skin and its lesions are pink, brown and black; nothing in them is blue to
+# cyan, and lightness rises evenly, so that the order is read in grey print too.
+_ANCHORS = ((0.42, 0.20, 295.0), (0.55, 0.19, 268.0), (0.70, 0.15, 235.0), (0.85, 0.13, 200.0), (0.96, 0.08, 180.0))
+
+
+def melanoma_map(heatmap: np.ndarray, probabilities: np.ndarray, melanoma: int, temperature: float = 1.0) -> np.ndarray:
+    """Return where the evidence for melanoma against all else lies.
+
+    Args:
+        heatmap: `(c, h', w')` class activation maps of one photograph.
+        probabilities: `(c,)`, calibrated.
+        melanoma: Melanoma's place among the classes.
+        temperature: Of the calibration; divides the maps as it divides the logits.
+
+    Returns:
+        `(h', w')` float32 in [0, 1]; 1 is `FULL_COLOUR` nats, or the photograph's own maximum where that is more.
+    """
+    others = np.array(probabilities, dtype=np.float64)
+    others[melanoma] = 0.0
+    others /= max(others.sum(), 1e-12)
+    evidence = (heatmap[melanoma] - np.tensordot(others, heatmap, axes=1)) / temperature
+    evidence = np.maximum(evidence, 0.0)
+    return np.asarray(evidence / max(float(evidence.max(initial=0.0)), FULL_COLOUR), dtype=np.float32)
+
+
+def overlay(
+    photograph: np.ndarray, heat: np.ndarray, geometry: Geometry | None = None, strength: float = 0.75
+) -> np.ndarray:
+    """Draw a heat map over the photograph that it belongs to.
+
+    Colour and opacity both rise with the heat; where there is none the
+    photograph is untouched.
+
+    Args:
+        photograph: `(H, W, 3)` uint8, upright, as decoded.
+        heat: `(h', w')` floats in [0, 1].
+        geometry: How the photograph was fitted into the network's input; None if it was squashed.
+        strength: The opacity at full heat.
+
+    Returns:
+        `(H, W, 3)` uint8.
+    """
+    height, width = photograph.shape[:2]
+    top, left, bottom, right = (0.0, 0.0, float(height), float(width))
+    seen = heat
+    if geometry is not None:
+        top, left, bottom, right = geometry.source_box(height, width)
+        seen = _without_bars(heat, geometry, height, width)
+    rows = slice(round(top), max(round(bottom), round(top) + 1))
+    columns = slice(round(left), max(round(right), round(left) + 1))
+    result = photograph.copy()
+    part = result[rows, columns]
+    smooth = np.clip(_resized(seen, part.shape[0], part.shape[1]), 0.0, 1.0)
+    # The faintest heat is left out: the ear of a bicubic kernel is no evidence.
+    opacity = (strength * np.clip((smooth - 0.06) / 0.94, 0.0, 1.0) ** 0.8)[..., None]
+    colour = _table()[np.minimum((smooth * 255).astype(np.int32), 255)]
+    part[...] = np.rint(part * (1 - opacity) + colour * opacity).astype(np.uint8)
+    return result
+
+
+def write_overlays(findings: Iterable[Finding], geometry: Geometry, folder: str | os.PathLike[str]) -> list[Path]:
+    """Write one JPEG per finding that has a heat map: `NAME.heatmap.jpg`.
+
+    Names are unique within the call, and no photograph is ever overwritten. A
+    photograph longer than 1,600 pixels is drawn smaller.
+
+    Args:
+        findings: From `Predictor.predict(..., heatmaps=True)`; their files are read again.
+        geometry: The model's.
+        folder: Made if it does not exist.
+
+    Returns:
+        The files written, in order.
+    """
+    writer = OverlayWriter(folder, geometry)
+    return [path for path in map(writer.write, findings) if path is not None]
+
+
+class OverlayWriter:
+    """Writes overlays one by one, as `write_overlays` does for many.
+
+    Args:
+        folder: Made if it does not exist.
+        geometry: The model's.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], geometry: Geometry) -> None:
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._geometry = geometry
+        self._taken: set[str] = set()
+
+    def write(self, finding: Finding) -> Path | None:
+        """Write the overlay of one finding; None where it has no heat map or its file cannot be read again."""
+        from melascope.images.decode import decode, read_file
+
+        if finding.heatmap is None:
+            return None
+        try:
+            pixels = decode(read_file(finding.path), at_least=_no_more_than_needed)
+        except ImageError:
+            return None
+        picture = overlay(_smaller(pixels), finding.heatmap, self._geometry)
+        target = self.folder / self._name(finding)
+        _save_jpeg(picture, target)
+        return target
+
+    def _name(self, finding: Finding) -> str:
+        stem = Path(finding.path).stem
+        number = 1
+        while True:
+            name = f"{stem}{_ENDING}" if number == 1 else f"{stem}-{number}{_ENDING}"
+            # Case does not tell files apart everywhere.
+            if name.casefold() not in self._taken and not _same_file(self.folder / name, Path(finding.path)):
+                self._taken.add(name.casefold())
+                return name
+            number += 1
+
+
+def is_overlay(path: Path) -> bool:
+    """Return whether a file is one that `write_overlays` made, by its name."""
+    return path.name.casefold().endswith(_ENDING)
+
+
+def legend(height: int = 12, width: int = 256) -> np.ndarray:
+    """Return the colour scale as a picture `(height, width, 3)` uint8, heat 0 at the left and 1 at the right."""
+    return np.repeat(_table()[np.linspace(0, 255, width).astype(int)][None], height, axis=0).astype(np.uint8)
+
+
+@cache
+def _table() -> np.ndarray:
+    """Return 256 sRGB colours `(256, 3)` float, interpolated between the anchors in OKLab (Ottosson 2020)."""
+    anchors = np.array(_ANCHORS)
+    hue = np.radians(anchors[:, 2])
+    lab = np.stack([anchors[:, 0], anchors[:, 1] * np.cos(hue), anchors[:, 1] * np.sin(hue)], axis=1)
+    at = np.linspace(0, len(anchors) - 1, 256)
+    light, a, b = (np.interp(at, np.arange(len(anchors)), lab[:, k]) for k in range(3))
+    long = (light + 0.3963377774 * a + 0.2158037573 * b) ** 3
+    medium = (light - 0.1055613458 * a - 0.0638541728 * b) ** 3
+    short = (light - 0.0894841775 * a - 1.2914855480 * b) ** 3
+    linear = np.stack(
+        [
+            4.0767416621 * long - 3.3077115913 * medium + 0.2309699292 * short,
+            -1.2684380046 * long + 2.6097574011 * medium - 0.3413193965 * short,
+            -0.0041960863 * long - 0.7034186147 * medium + 1.7076147010 * short,
+        ],
+        axis=1,
+    ).clip(0, 1)
+    return np.asarray(255 * np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055))
+
+
+def _without_bars(heat: np.ndarray, geometry: Geometry, height: int, width: int) -> np.ndarray:
+    """Return the heat of the photograph's own part of the network's input, at the input's resolution."""
+    top, left, bottom, right = geometry.target_box(height, width)
+    if (top, left, bottom, right) == (0, 0, geometry.height, geometry.width):
+        return heat
+    return _resized(heat, geometry.height, geometry.width)[top:bottom, left:right]
+
+
+def _resized(heat: np.ndarray, height: int, width: int) -> np.ndarray:
+    from PIL import Image
+
+    image = Image.fromarray(np.ascontiguousarray(heat, dtype=np.float32))
+    return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
+
+
+def _no_more_than_needed(height: int, width: int) -> tuple[int, int]:
+    scale = min(1.0, _LONGEST_SIDE / max(height, width))
+    return max(1, int(height * scale)), max(1, int(width * scale))
+
+
+def _smaller(pixels: np.ndarray) -> np.ndarray:
+    from PIL import Image
+
+    height, width = _no_more_than_needed(*pixels.shape[:2])
+    if (height, width) == pixels.shape[:2]:
+        return pixels
+    return np.array(Image.fromarray(pixels).resize((width, height), Image.Resampling.LANCZOS, reducing_gap=2.0))
+
+
+def _same_file(a: Path, b: Path) -> bool:
+    try:
+        return a.samefile(b)
+    except OSError:
+        return False
+
+
+def _save_jpeg(picture: np.ndarray, target: Path) -> None:
+    from PIL import Image
+
+    partial = target.with_name(f".{target.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            Image.fromarray(picture).save(file, "JPEG", quality=90)
+        partial.replace(target)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise

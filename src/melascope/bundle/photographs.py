@@ -1,0 +1,96 @@
+"""Which photographs are meant: files, folders and patterns become a list of files."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from melascope.bundle.heatmap import is_overlay
+from melascope.errors import DataError
+
+SUFFIXES = frozenset(
+    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".dib", ".webp", ".gif")
+)
+"""The endings, in lower case, by which a folder's photographs are known."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found.
+
+    Attributes:
+        files: Distinct files, in the order asked; folders sorted by name. A
+            file that was named but does not exist is kept: it will be refused.
+        notes: A sentence for each path, folder or pattern that gave nothing.
+    """
+
+    files: list[Path]
+    notes: list[str]
+
+
+def find(paths: Iterable[str | os.PathLike[str]]) -> Found:
+    """Return the photographs that files, folders (searched recursively) and patterns such as `b*/*.jpg` mean.
+
+    A file is taken whatever its ending is; in a folder the ending decides.
+    Hidden files and the heat maps that Melascope wrote are passed over.
+
+    Raises:
+        DataError: When nothing at all was found; one sentence for each path.
+    """
+    files: dict[str, Path] = {}
+    notes: list[str] = []
+    for given in paths:
+        path = Path(given)
+        if path.is_dir():
+            found = _folder(path, notes)
+        elif not os.path.lexists(path) and glob.has_magic(str(given)):
+            found = _pattern(str(given), notes)
+        else:
+            found = [path]
+        for file in found:
+            files.setdefault(os.path.realpath(file), file)
+    if not files:
+        raise DataError(" ".join(notes) or "No photograph was named.")
+    if not any(os.path.lexists(file) for file in files.values()):
+        missing = [f"{file} does not exist." for file in files.values()]
+        raise DataError(" ".join(notes + missing[:10]))
+    return Found(list(files.values()), notes)
+
+
+def _folder(folder: Path, notes: list[str]) -> list[Path]:
+    found: list[Path] = []
+    closed: list[OSError] = []
+    others = 0
+    for where, folders, names in os.walk(folder, onerror=closed.append):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            path = Path(where, name)
+            if name.startswith(".") or is_overlay(path):
+                continue
+            if path.suffix.lower() in SUFFIXES:
+                found.append(path)
+            else:
+                others += 1
+    for error in closed:
+        notes.append(f"{error.filename} may not be read ({error.strerror}); its photographs were left out.")
+    if not found and not closed:
+        rest = f", only {others} other files" if others else ""
+        notes.append(f"{folder} holds no photographs{rest} (looked for {', '.join(sorted(SUFFIXES))}).")
+    return found
+
+
+def _pattern(pattern: str, notes: list[str]) -> list[Path]:
+    found: list[Path] = []
+    for name in sorted(glob.glob(str(Path(pattern).expanduser()), recursive=True)):
+        path = Path(name)
+        if path.is_dir():
+            # `photos/**` means the files; `photos/*` may mean folders of photographs.
+            found += _folder(path, notes) if "**" not in pattern else []
+        elif not is_overlay(path):
+            found.append(path)
+    if not found:
+        notes.append(f"Nothing matches {pattern}.")
+    return found

@@ -1,0 +1,218 @@
+"""The one path from photographs to findings: evaluation, command line and servers all take it.
+
+Each thread reads, decodes and runs a photograph of its own, so that decoding
+and inference share the cores without a queue between them; results come out
+in the order of the photographs, and only a few per thread are in memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from melascope.bundle.decision import Decider
+from melascope.bundle.engine import Engine, Outputs, Precision, ordered_map
+from melascope.bundle.format import Bundle, load
+from melascope.bundle.heatmap import melanoma_map
+from melascope.errors import ImageError
+from melascope.finding import Finding, Model, Refusal
+from melascope.images.decode import read_file
+from melascope.images.geometry import prepare, resize
+
+Photograph = str | os.PathLike[str] | tuple[str, bytes]
+"""A file, or a name and the file's content."""
+
+
+@dataclass(frozen=True, eq=False)
+class Raw:
+    """What the network says about one photograph, before calibration.
+
+    Attributes:
+        logits: `(c,)` float32, or None where the photograph was refused.
+        embedding: `(d,)` float32, or None likewise.
+        heatmap: `(c, h', w')` float32, where asked for and the network gives one.
+        refusal: Why it was refused, or None.
+        sha256: Of the file's bytes; None where it could not be read.
+    """
+
+    logits: np.ndarray | None
+    embedding: np.ndarray | None
+    heatmap: np.ndarray | None
+    refusal: Refusal | None
+    sha256: str | None
+
+
+class Predictor:
+    """A bundle, ready to look at photographs. Keep it: loading takes longer than a photograph.
+
+    Args:
+        bundle: A bundle or its file.
+        threads: Photographs looked at at a time; None for all cores (or MELASCOPE_THREADS).
+        precision: `f32`, or `bf16`: faster where the processor has it, and
+            less exact; `melascope.bundle.precision` says how much.
+        batch_size: Photographs per request to the network. One is the fastest
+            on processors (see `melascope.bundle.engine`), and lets no
+            photograph's finding depend on its neighbours.
+
+    Raises:
+        BundleError: When the bundle is refused.
+
+    Example:
+        >>> for finding in Predictor("RUN/model.melascope").predict(["lesion.jpg"]):
+        ...     print(finding.decision, finding.melanoma_risk)
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle | str | os.PathLike[str],
+        threads: int | None = None,
+        precision: Precision = "f32",
+        batch_size: int = 1,
+    ) -> None:
+        self.bundle = bundle if isinstance(bundle, Bundle) else load(bundle)
+        self.decider = Decider.of(self.bundle.decision, self.bundle.evaluation)
+        self.engine = Engine(self.bundle.onnx, threads, precision, batch_size)
+        self.model = Model(self.bundle.decision["name"], self.bundle.decision["version"], self.bundle.identity)
+        self.classes = self.decider.classes
+        self._melanoma = self.classes.index("MEL") if "MEL" in self.classes else None
+
+    @property
+    def has_heatmap(self) -> bool:
+        """Whether `predict(..., heatmaps=True)` can show where the evidence for melanoma lies."""
+        return self.engine.has_heatmap and self._melanoma is not None
+
+    def run(self, images: np.ndarray) -> Outputs:
+        """Run prepared images `(n, h, w, 3)` uint8 through the network."""
+        return self.engine.run(images)
+
+    def probabilities(self, logits: np.ndarray) -> np.ndarray:
+        """Return calibrated probabilities `(n, c)` float64 of logits `(n, c)`."""
+        from melascope.statistics.calibration import softmax
+
+        return softmax(logits, self.decider.temperature)
+
+    def stream(self, paths: Iterable[Photograph], heatmaps: bool = False) -> Iterator[tuple[int, Raw]]:
+        """Yield `(i, raw)` for each photograph, in order; one that cannot be used is refused, and the rest goes on.
+
+        Args:
+            paths: Files, or pairs of a name and a file's content; may be a generator of millions.
+            heatmaps: Whether to keep the class activation maps.
+        """
+        size = self.engine.batch_size
+        numbered = enumerate(paths)
+        groups = iter(lambda: list(islice(numbered, size)), [])
+
+        def look(group: list[tuple[int, Photograph]]) -> list[tuple[int, Raw]]:
+            return self._look([item for _, item in group], [i for i, _ in group], heatmaps)
+
+        for group in ordered_map(look, groups, self.engine.threads):
+            yield from group
+
+    def predict(self, paths: Iterable[Photograph], heatmaps: bool = False) -> Iterator[Finding]:
+        """Yield a finding for each photograph, in order.
+
+        Args:
+            paths: As `stream` takes them.
+            heatmaps: Whether findings get a `heatmap` `(h', w')` of melanoma, where the network gives one.
+        """
+        names: dict[int, Photograph] = {}
+
+        def remembered() -> Iterator[Photograph]:
+            for i, item in enumerate(paths):
+                names[i] = item
+                yield item
+
+        for i, raw in self.stream(remembered(), heatmaps):
+            yield self.finding(_name(names.pop(i)), raw)
+
+    def predict_one(self, data: bytes, name: str = "", heatmap: bool = False) -> Finding:
+        """Return the finding for one file's content, such as an upload."""
+        (_, raw), *_ = self._look([(name, data)], [0], heatmap)
+        return self.finding(name, raw)
+
+    def predict_array(self, image: np.ndarray, name: str = "", heatmap: bool = False) -> Finding:
+        """Return the finding for a decoded photograph `(h, w, 3)` uint8, sRGB, of any size.
+
+        A JPEG file gives slightly other numbers than its decoded pixels: it is
+        decoded scaled in the cosine domain.
+        """
+        outputs = self.engine.infer(resize(image, self.bundle.geometry)[None])
+        return self.finding(name, _raw(outputs, 0, heatmap, None))
+
+    def finding(self, name: str, raw: Raw) -> Finding:
+        """Return what follows from a photograph's raw outputs."""
+        image_id = _canonical_id(name) if name else None
+        if raw.logits is None:
+            return Finding(name, raw.sha256, image_id, "refused", self.model, error=raw.refusal)
+        probabilities = self.probabilities(raw.logits[None])[0]
+        verdict = self.decider.judge(probabilities)
+        heat = None
+        if raw.heatmap is not None and self._melanoma is not None:
+            heat = melanoma_map(raw.heatmap, probabilities, self._melanoma, self.decider.temperature)
+        return Finding(
+            path=name,
+            sha256=raw.sha256,
+            image_id=image_id,
+            status="ok",
+            model=self.model,
+            decision=verdict.decision,
+            reasons=verdict.reasons,
+            diagnosis=verdict.diagnosis,
+            probabilities={code: float(p) for code, p in zip(self.classes, probabilities, strict=True)},
+            melanoma_risk=verdict.melanoma_risk,
+            malignancy_risk=verdict.malignancy_risk,
+            operating_point=verdict.operating_point,
+            prediction_set=verdict.prediction_set,
+            coverage=self.decider.coverage,
+            heatmap=heat,
+        )
+
+    def _look(self, items: Sequence[Photograph], numbers: Sequence[int], heatmaps: bool) -> list[tuple[int, Raw]]:
+        geometry = self.bundle.geometry
+        images = np.empty((len(items), geometry.height, geometry.width, 3), np.uint8)
+        refusals: list[Refusal | None] = []
+        hashes: list[str | None] = []
+        used = 0
+        for item in items:
+            digest = None
+            try:
+                data = item[1] if isinstance(item, tuple) else read_file(item)
+                digest = hashlib.sha256(data).hexdigest()
+                images[used] = prepare(data, geometry)
+            except ImageError as error:
+                refusals.append(Refusal(error.kind, str(error)))
+            else:
+                refusals.append(None)
+                used += 1
+            hashes.append(digest)
+        outputs = self.engine.infer(images[:used]) if used else None
+        result = []
+        row = 0
+        for number, refusal, digest in zip(numbers, refusals, hashes, strict=True):
+            if refusal is not None or outputs is None:
+                result.append((number, Raw(None, None, None, refusal, digest)))
+                continue
+            result.append((number, _raw(outputs, row, heatmaps, digest)))
+            row += 1
+        return result
+
+
+def _raw(outputs: Outputs, row: int, heatmaps: bool, digest: str | None) -> Raw:
+    heatmap = outputs.heatmap[row] if heatmaps and outputs.heatmap is not None else None
+    return Raw(outputs.logits[row], outputs.embedding[row], heatmap, None, digest)
+
+
+def _name(item: Photograph) -> str:
+    return item[0] if isinstance(item, tuple) else os.fspath(item)
+
+
+def _canonical_id(name: str) -> str:
+    from melascope.datasets.identity import canonical_id
+
+    return canonical_id(Path(name).name)

@@ -1,0 +1,388 @@
+"""Every score of one part, with intervals, in one pass of the bootstrap."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from melascope.evaluation.sample import Sample
+from melascope.statistics import (
+    Estimate,
+    bootstrap,
+    brier,
+    class_scores,
+    confusion,
+    interval,
+    log_loss,
+    members,
+    net_benefit,
+    predictive_values,
+    ranking,
+    rates,
+    reliability,
+    sample_size,
+    slope_intercept,
+    threshold_for,
+    wilson,
+)
+from melascope.statistics.calibration import Reliability, binned
+from melascope.statistics.intervals import FEW, Array
+from melascope.statistics.scores import Ranking, balanced_accuracy_of
+
+Points = Mapping[str, Mapping[str, Mapping[str, Any]]]
+"""`decision["operating_points"]`: group, name, and the point."""
+
+
+def distinct(groups: Array, rows: Array | None = None) -> int:
+    """Return how many groups the rows (all, or those of a mask) come from."""
+    return len(np.unique(groups if rows is None else groups[rows]))
+
+
+class Scores:
+    """The scores of a sample: their values, and their values over bootstrap draws.
+
+    Each is held under a name such as `auc/MEL`; `estimate` joins a name with
+    the rows that stand behind it.
+    """
+
+    def __init__(self, sample: Sample, points: Points, draws: int, seed: int) -> None:
+        self.sample, self.points = sample, points
+        self.diagrams = {group: reliability(risk, sample.truth[group]) for group, risk in sample.risk.items()}
+        self.values = {name: value[..., 0] for name, value in self._all(np.ones((len(sample), 1))).items()}
+        self.samples = bootstrap(self._all, sample.groups, sample.y, draws, seed, len(sample))
+        self.draws, self.seed = draws, seed
+
+    def _all(self, w: Array) -> dict[str, Array]:
+        s = self.sample
+        matrix = confusion(s.y, s.p.argmax(axis=1), len(s.classes), w)
+        result: dict[str, Array] = {
+            "accuracy": np.einsum("iik->k", matrix) / matrix.sum(axis=(0, 1)),
+            "balanced_accuracy": balanced_accuracy_of(matrix),
+            "log_loss": log_loss(s.p, s.y, w),
+        }
+        for name, per_class in class_scores(matrix).items():
+            result |= {f"{name}/{code}": per_class[i] for i, code in enumerate(s.classes)}
+        rankings: dict[str, Ranking] = {}
+        for i, code in enumerate(s.classes):
+            rankings[code] = ranking(s.p[:, i], s.y == i, w)
+        for group, risk in s.risk.items():
+            # Melanoma is one class: its risk has been ranked already.
+            twin = [c for i, c in enumerate(s.classes) if np.array_equal(risk, s.p[:, i]) and s.truth[group].any()]
+            twin = [c for c in twin if np.array_equal(s.truth[group], s.y == s.classes.index(c))]
+            rankings[group] = rankings[twin[0]] if twin else ranking(risk, s.truth[group], w)
+            result |= self._calibration(group, risk, s.truth[group], self.diagrams[group], w)
+            for name, point in self.points.get(group, {}).items():
+                found, passed = rates(risk >= point["threshold"], s.truth[group], w)
+                result |= {f"sensitivity/{group}/{name}": found, f"specificity/{group}/{name}": passed}
+        for name, scores in rankings.items():
+            result |= {
+                f"auc/{name}": scores.auc,
+                f"pauc80/{name}": scores.partial_auc,
+                f"average_precision/{name}": scores.average_precision,
+            }
+        return result | self._alerts(w)
+
+    @staticmethod
+    def _calibration(group: str, risk: Array, truth: Array, diagram: Reliability, w: Array) -> dict[str, Array]:
+        slope, intercept = slope_intercept(risk, truth, w)
+        mass = np.stack([w[diagram.bin_of_row == i].sum(axis=0, dtype=float) for i in range(len(diagram.n))])
+        gap = np.nan_to_num(binned(risk - truth, diagram.bin_of_row, w))
+        return {
+            f"slope/{group}": slope,
+            f"intercept/{group}": intercept,
+            f"brier/{group}": brier(risk, truth, w),
+            f"ece/{group}": (np.abs(gap) * mass).sum(axis=0) / mass.sum(axis=0),
+            f"observed/{group}": binned(truth.astype(float), diagram.bin_of_row, w),
+        }
+
+    def alert(self) -> Array | None:
+        """Return which rows alert, on melanoma or on malignancy, at the first operating point; None without any."""
+        fired = [
+            self.sample.risk[group] >= next(iter(named.values()))["threshold"]
+            for group, named in self.points.items()
+            if named
+        ]
+        return np.logical_or.reduce(fired) if fired else None
+
+    def _alerts(self, w: Array) -> dict[str, Array]:
+        alert = self.alert()
+        if alert is None:
+            return {}
+        truth = self.sample.truth
+        return {
+            "alerts/rate": (alert.astype(w.dtype) @ w) / w.sum(axis=0),
+            "alerts/melanoma_sensitivity": rates(alert, truth["melanoma"], w)[0],
+            "alerts/malignant_sensitivity": rates(alert, truth["malignant"], w)[0],
+            "alerts/benign_specificity": rates(alert, truth["malignant"], w)[1],
+        }
+
+    def estimate(self, name: str, rows: Array | None = None, n_units: float | None = None, share: bool = True) -> Any:
+        """Return `{"value", "low", "high", "n"}` of a score; `rows` is the mask of its denominator."""
+        n = len(self.sample) if rows is None else int(rows.sum())
+        number = distinct(self.sample.groups, rows) if n_units is None else n_units
+        value = float(self.values[name])
+        return interval(self.samples[name], value, n, int(number), proportion=share).to_json()
+
+
+def classification(scores: Scores) -> dict[str, Any]:
+    """Return accuracy, balanced accuracy, log loss, per-class scores and the confusion matrix."""
+    s = scores.sample
+    predicted = s.p.argmax(axis=1)
+    counts = np.bincount(s.y, minlength=len(s.classes))
+    per_class_units = [distinct(s.groups, s.y == i) for i in range(len(s.classes)) if counts[i]]
+    # What a mean of class sensitivities rests on: as many units as one proportion of the same variance.
+    effective = len(per_class_units) ** 2 / sum(1 / n for n in per_class_units)
+    per_class: dict[str, Any] = {}
+    for i, code in enumerate(s.classes):
+        mine, called = s.y == i, predicted == i
+        n_units = distinct(s.groups, mine)
+        fewer = min(n_units, distinct(s.groups, ~mine))
+        per_class[code] = {
+            "n": int(mine.sum()),
+            "n_groups": n_units,
+            "too_few": n_units < FEW,
+            "sensitivity": scores.estimate(f"sensitivity/{code}", mine),
+            "specificity": scores.estimate(f"specificity/{code}", ~mine),
+            "precision": scores.estimate(f"precision/{code}", called),
+            "f1": scores.estimate(f"f1/{code}", mine),
+            "auc": scores.estimate(f"auc/{code}", n_units=fewer),
+            "average_precision": scores.estimate(f"average_precision/{code}", mine),
+        }
+    return {
+        "accuracy": scores.estimate("accuracy"),
+        "balanced_accuracy": scores.estimate("balanced_accuracy", n_units=effective),
+        "log_loss": scores.estimate("log_loss", share=False),
+        "per_class": per_class,
+        "confusion": np.asarray(confusion(s.y, predicted, len(s.classes))).astype(int).tolist(),
+    }
+
+
+def group_section(scores: Scores, prevalence: Mapping[str, float], calibrate: Sample | None) -> dict[str, Any]:
+    """Return per group of diagnoses the ranking scores and what each operating point does."""
+    result = {}
+    for group, truth in scores.sample.truth.items():
+        fewer = min(distinct(scores.sample.groups, truth), distinct(scores.sample.groups, ~truth))
+        result[group] = {
+            "n_positive": int(truth.sum()),
+            "n_negative": int((~truth).sum()),
+            "auc": scores.estimate(f"auc/{group}", n_units=fewer),
+            "pauc80": scores.estimate(f"pauc80/{group}", n_units=fewer),
+            "average_precision": scores.estimate(f"average_precision/{group}", truth),
+            "operating_points": {
+                name: _operating_point(scores, group, name, point, prevalence.get(group), calibrate)
+                for name, point in scores.points.get(group, {}).items()
+            },
+            "decision_curve": _decision_curve(scores.sample, group, prevalence.get(group)),
+        }
+    return result
+
+
+def _operating_point(
+    scores: Scores,
+    group: str,
+    name: str,
+    point: Mapping[str, Any],
+    prevalence: float | None,
+    calibrate: Sample | None,
+) -> dict[str, Any]:
+    truth = scores.sample.truth[group]
+    keys = f"sensitivity/{group}/{name}", f"specificity/{group}/{name}"
+    result: dict[str, Any] = {
+        "threshold": point["threshold"],
+        "target": point.get("target"),
+        "assured": bool(point.get("assured", False)),
+        "sensitivity": scores.estimate(keys[0], truth),
+        "specificity": scores.estimate(keys[1], ~truth),
+        "threshold_chosen_again": _chosen_again(scores, group, point, calibrate),
+        "prevalence": prevalence,
+        "ppv": None,
+        "npv": None,
+    }
+    if prevalence is not None:
+        # Two proportions behind each: where either rests on too few, so does the predictive value.
+        n_units = min(distinct(scores.sample.groups, truth), distinct(scores.sample.groups, ~truth))
+        values = predictive_values(scores.values[keys[0]], scores.values[keys[1]], prevalence)
+        over_draws = predictive_values(scores.samples[keys[0]], scores.samples[keys[1]], prevalence)
+        edges = [(result["sensitivity"][end], result["specificity"][end]) for end in ("low", "high")]
+        for which, key in enumerate(("ppv", "npv")):
+            estimate = interval(over_draws[which], float(values[which]), len(truth), n_units, proportion=False)
+            collapsed = min(n_units, FEW) < FEW or any(float(scores.values[k]) in (0.0, 1.0) for k in keys)
+            if collapsed and None not in (*edges[0], *edges[1]):
+                # No percentiles there: the ends of both intervals together bound the predictive value.
+                low, high = (float(predictive_values(*edge, prevalence)[which]) for edge in edges)
+                estimate = Estimate(estimate.value, low, high, estimate.n)
+            result[key] = estimate.to_json()
+    return result
+
+
+def _chosen_again(
+    scores: Scores, group: str, point: Mapping[str, Any], calibrate: Sample | None
+) -> dict[str, Any] | None:
+    """Return the intervals of the whole procedure: `calibrate` drawn again and the threshold chosen anew in each draw.
+
+    None where `calibrate` is not at hand or does not give back this threshold,
+    so that the procedure repeated would be another one.
+    """
+    s, target = scores.sample, point.get("target")
+    if calibrate is None or target is None or not calibrate.truth[group].any():
+        return None
+    own = threshold_for(calibrate.risk[group], calibrate.truth[group], target)
+    if not math.isclose(own, point["threshold"], rel_tol=1e-3, abs_tol=1e-6):
+        return None
+
+    def choose(w: Array) -> Array:
+        return np.asarray(threshold_for(calibrate.risk[group], calibrate.truth[group], target, w))
+
+    drawn = bootstrap(choose, calibrate.groups, calibrate.y, scores.draws, scores.seed + 1, len(calibrate))
+    position = 0
+
+    def score(w: Array) -> dict[str, Array]:
+        nonlocal position
+        thresholds = drawn[position : position + w.shape[1]]
+        position += w.shape[1]
+        found, passed = rates(s.risk[group][:, None] >= thresholds, s.truth[group], w)
+        return {"sensitivity": found, "specificity": passed}
+
+    samples = bootstrap(score, s.groups, s.y, scores.draws, scores.seed, len(s))
+    found, passed = rates(s.risk[group] >= point["threshold"], s.truth[group])
+    result = {}
+    for key, value, rows in (("sensitivity", found, s.truth[group]), ("specificity", passed, ~s.truth[group])):
+        result[key] = interval(samples[key], value, int(rows.sum()), distinct(s.groups, rows)).to_json()
+    return result
+
+
+def _decision_curve(sample: Sample, group: str, prevalence: float | None) -> dict[str, Any] | None:
+    """Return net benefit over thresholds up to half, at a stated prevalence only."""
+    truth = sample.truth[group]
+    if prevalence is None or not truth.any() or truth.all():
+        return None
+    thresholds = np.round(np.arange(0.01, 0.505, 0.01), 2)
+    model, everybody = net_benefit(sample.risk[group], truth, prevalence, thresholds)
+    return {
+        "prevalence": prevalence,
+        "threshold": thresholds.tolist(),
+        "model": model.tolist(),
+        "everybody": everybody.tolist(),
+    }
+
+
+def alert_section(scores: Scores) -> dict[str, Any] | None:
+    """Return what the decision as deployed does: an alert on melanoma or on malignancy."""
+    if scores.alert() is None:
+        return None
+    truth = scores.sample.truth
+    return {
+        "rate": scores.estimate("alerts/rate"),
+        "melanoma_sensitivity": scores.estimate("alerts/melanoma_sensitivity", truth["melanoma"]),
+        "malignant_sensitivity": scores.estimate("alerts/malignant_sensitivity", truth["malignant"]),
+        "benign_specificity": scores.estimate("alerts/benign_specificity", ~truth["malignant"]),
+    }
+
+
+def calibration_section(scores: Scores) -> dict[str, Any]:
+    """Return per group slope, intercept, Brier score, expected calibration error and the reliability diagram."""
+    result = {}
+    for group, diagram in scores.diagrams.items():
+        bins = []
+        for i in range(len(diagram.n)):
+            inside = diagram.bin_of_row == i
+            n_units = distinct(scores.sample.groups, inside)
+            samples = scores.samples[f"observed/{group}"][:, i]
+            bins.append(
+                {
+                    "low": float(diagram.low[i]),
+                    "high": float(diagram.high[i]),
+                    "predicted": float(diagram.predicted[i]),
+                    "observed": interval(samples, float(diagram.observed[i]), int(diagram.n[i]), n_units).to_json(),
+                }
+            )
+        result[group] = {
+            "slope": scores.estimate(f"slope/{group}", share=False),
+            "intercept": scores.estimate(f"intercept/{group}", share=False),
+            "brier": scores.estimate(f"brier/{group}", share=False),
+            "ece": _ece(scores, group),
+            "reliability": bins,
+        }
+    return result
+
+
+def _ece(scores: Scores, group: str) -> dict[str, Any]:
+    """Reflect the percentiles about the value.
+
+    Resampling adds noise that this error can only count upwards, so plain
+    percentiles often lie wholly above the value; the basic bootstrap interval
+    turns that bias the right way (Davison and Hinkley 1997, section 5.2).
+    """
+    value, n = float(scores.values[f"ece/{group}"]), len(scores.sample)
+    around = interval(scores.samples[f"ece/{group}"], value, n, proportion=False)
+    return Estimate(value, max(0.0, 2 * value - around.high), max(0.0, 2 * value - around.low), n).to_json()
+
+
+def set_section(sample: Sample, rule: Mapping[str, Any] | None, draws: int, seed: int) -> dict[str, Any] | None:
+    """Return coverage and mean size of the prediction sets, in all and per class; None where there are none."""
+    if not rule:
+        return None
+    inside = members(sample.p, rule["quantiles"])
+    covered = inside[np.arange(len(sample)), sample.y].astype(float)
+    size = inside.sum(axis=1).astype(float)
+
+    def both(rows: Array) -> dict[str, Any]:
+        n, n_units = int(rows.sum()), distinct(sample.groups, rows)
+        if not n:
+            nothing = Estimate(math.nan, math.nan, math.nan, 0).to_json()
+            return {"n": 0, "coverage": nothing, "size": nothing}
+        values = np.stack([covered[rows], size[rows]])
+        mean: Callable[[Array], Array] = lambda w: values @ w / w.sum(axis=0)  # noqa: E731
+        samples = bootstrap(mean, sample.groups[rows], sample.y[rows], draws, seed, n)
+        return {
+            "n": n,
+            "coverage": interval(samples[:, 0], float(values[0].mean()), n, n_units).to_json(),
+            "size": interval(samples[:, 1], float(values[1].mean()), n, n_units, proportion=False).to_json(),
+        }
+
+    everything = both(np.ones(len(sample), dtype=bool))
+    return {
+        "coverage_wanted": rule["coverage"],
+        "coverage": everything["coverage"],
+        "size": everything["size"],
+        "per_class": {code: both(sample.y == i) for i, code in enumerate(sample.classes)},
+    }
+
+
+def size_section(sample: Sample, singular: str = "photographs") -> dict[str, Any]:
+    """Return what the numbers of melanomas and of malignant lesions can show (sample-size statement)."""
+    result = {}
+    for group, truth in sample.truth.items():
+        rows, n = int(truth.sum()), distinct(sample.groups, truth)
+        size = sample_size(n)
+        what = "melanoma" if group == "melanoma" else "malignant"
+        result[group] = {
+            "n": rows,
+            "n_groups": n,
+            "at": size["at"],
+            "low": size["low"],
+            "high": size["high"],
+            "width": size["width"],
+            "needed_for_width_0.10": size["needed"],
+            "text": f"{rows} {what} {singular} in {n} independent groups: were {size['at']:.0%} of them found, the 95 % "
+            f"interval would reach from {size['low']:.2f} to {size['high']:.2f}. "
+            f"An interval no wider than 0.10 needs {size['needed']}.",
+        }
+    return result
+
+
+def too_few(sample: Sample) -> list[dict[str, Any]]:
+    """Return the classes and groups with fewer than ten independent units: nothing is judged on them."""
+    rows = [("class", code, sample.y == i) for i, code in enumerate(sample.classes)]
+    rows += [("group", group, truth) for group, truth in sample.truth.items()]
+    return [
+        {"kind": kind, "name": name, "n": int(mask.sum()), "n_groups": distinct(sample.groups, mask)}
+        for kind, name, mask in rows
+        if distinct(sample.groups, mask) < FEW
+    ]
+
+
+__all__ = ["Scores", "wilson"]

@@ -1,0 +1,85 @@
+"""The report that puts runs side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import pandas as pd
+
+from melascope.reports import figures, wording
+from melascope.reports.data_report import FOOTER
+from melascope.reports.figures.comparison import clear, difference
+from melascope.reports.page import Drawing, Page, Points, Section, Table, Text
+
+
+class Compared(Protocol):
+    """What a comparison must have; `evaluation.Comparison` does."""
+
+    @property
+    def runs(self) -> pd.DataFrame:
+        """A row per run."""
+
+    @property
+    def differences(self) -> pd.DataFrame:
+        """Columns `name`, `value`, `low`, `high` and optionally `p`."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What limits the comparison."""
+
+
+def compare_report(comparison: Compared, title: str = "Runs side by side", stamp: str = figures.UNAUDITED) -> str:
+    """Return a comparison as one self-contained HTML page.
+
+    Args:
+        comparison: The runs, their paired differences, and notes.
+        title: Of the page.
+        stamp: For every figure.
+    """
+    runs, differences = comparison.runs, comparison.differences
+    sections = [
+        Section("differences", "What differs", _differences(differences, stamp)),
+        Section("notes", "What limits the comparison", _notes(comparison.notes)),
+        Section("runs", "The runs", _runs(runs)),
+    ]
+    subtitle = f"{wording.plural(len(runs), 'run')}, compared on the same photographs"
+    return Page(title=title, subtitle=subtitle, sections=sections, footer=FOOTER).render()
+
+
+def _differences(differences: pd.DataFrame, stamp: str) -> list[Any]:
+    if differences.empty:
+        return [Text("There is nothing that can be compared.", "note")]
+    rows = []
+    for entry in differences.to_dict("records"):
+        low, high = entry.get("low"), entry.get("high")
+        verdict = "a difference" if clear(low, high) else "no difference shown"
+        p = wording.number(entry.get("p"))
+        p_text = "–" if p != p else "<0.001" if p < 0.001 else f"{p:.3f}"
+        rows.append([str(entry.get("name", "")), difference(entry.get("value"), low, high), p_text, verdict])
+    told = "; ".join(f"{row[0]}: {row[1]}, {row[3]}" for row in rows)
+    caption = "Paired differences with 95 % intervals. An interval that contains zero (hollow) shows no difference."
+    return [
+        Drawing(figures.compare_forest(differences, stamp=stamp), f"{caption} {told}", caption, True),
+        Table("Paired differences", ["score", "difference (95 % interval)", "p", "what it shows"], rows),
+    ]
+
+
+def _notes(notes: Sequence[Any]) -> list[Any]:
+    return [Points([("note", str(note)) for note in notes])] if len(notes) else []
+
+
+def _runs(runs: pd.DataFrame) -> list[Any]:
+    if runs.empty:
+        return []
+    frame = runs if runs.index.name is None else runs.reset_index()
+    rows = [[_cell(value) for value in row] for row in frame.itertuples(index=False)]
+    return [Table("The runs", [str(column).replace("_", " ") for column in frame.columns], rows)]
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, dict):
+        return wording.with_n(wording.score(value, 3), value)
+    if isinstance(value, float):
+        return "–" if value != value else f"{value:.3f}"
+    return "–" if value is None or value is pd.NA else str(value)

@@ -1,0 +1,144 @@
+"""Photographs with what the model said: melanomas missed and alerted, false alerts, right and wrong per class."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from melascope import diagnosis
+from melascope.reports import wording
+from melascope.reports.album import Album, describe, name_of, readable, records, spread
+from melascope.reports.page import Details, Gallery, Picture, Text, jpeg
+from melascope.reports.run_summary import headline_part, operating_point, risk
+
+SHOWN_MISSED = 18
+SHOWN_EXAMPLES = 6
+
+
+def judged(metrics: Mapping[str, Any], predictions: pd.DataFrame | None) -> pd.DataFrame:
+    """Return the scored rows of the headline's part with `melanoma_risk`, `malignancy_risk`, `said`, `alert`, ...
+
+    `below` is true where the melanoma risk stayed below its threshold.
+    """
+    if predictions is None or not {"path", "diagnosis"} <= set(predictions.columns):
+        return pd.DataFrame()
+    name, part = headline_part(metrics)
+    rows = readable(predictions)
+    if "part" in rows:
+        rows = rows[rows["part"] == name.split("_")[0]]
+    columns = [column for column in rows.columns if str(column).startswith("p_")]
+    codes = [str(column)[2:] for column in columns]
+    rows = rows[rows["diagnosis"].notna()]
+    if not columns or rows.empty:
+        return pd.DataFrame()
+    rows = rows[rows[columns].notna().all(axis=1)].copy()
+    if rows.empty:
+        return rows
+    p = rows[columns].to_numpy(dtype=float)
+    rows["said"] = [codes[i] for i in p.argmax(axis=1)]
+    rows["melanoma_risk"] = diagnosis.group_risk(p, codes, "melanoma")
+    rows["malignancy_risk"] = diagnosis.group_risk(p, codes, "malignant")
+    melanoma = wording.number(operating_point(part, "melanoma").get("threshold"))
+    malignant = wording.number(operating_point(part, "malignant").get("threshold"))
+    rows["below"] = ~(rows["melanoma_risk"] >= melanoma)
+    rows["alert"] = ~rows["below"] | (rows["malignancy_risk"] >= malignant)
+    rows["decided"] = not math.isnan(melanoma)
+    return rows
+
+
+def examples(
+    rows: pd.DataFrame, album: Album, stamp: str, overlays: Sequence[tuple[str, np.ndarray]] = ()
+) -> list[Any]:
+    """Return the melanomas that were missed, some that were alerted, false alerts, and heat maps."""
+    blocks: list[Any] = []
+    if len(rows) and bool(rows["decided"].all()):
+        melanomas = rows[rows["diagnosis"].isin(diagnosis.GROUPS["melanoma"])]
+        missed = melanomas[~melanomas["alert"]].sort_values("melanoma_risk", kind="stable")
+        rescued = int((melanomas["below"] & melanomas["alert"]).sum())
+        blocks += _missed(melanomas, missed, rescued, album, stamp)
+        alerted = spread(melanomas[melanomas["alert"]], "melanoma_risk", SHOWN_EXAMPLES)
+        if len(alerted):
+            note = f"{len(alerted)} of {wording.count(int(melanomas['alert'].sum()))}, from the highest risk to the lowest."
+            blocks.append(Gallery(_shown(alerted, album), "Melanomas that it alerted", note, stamp))
+        benign = rows[~rows["diagnosis"].isin(diagnosis.GROUPS["malignant"])]
+        false = spread(benign[benign["alert"]], "melanoma_risk", SHOWN_EXAMPLES)
+        if len(false):
+            note = f"{len(false)} of {wording.count(int(benign['alert'].sum()))}, from the highest risk to the lowest."
+            blocks.append(Gallery(_shown(false, album), "Benign lesions that it alerted", note, stamp))
+    if overlays:
+        shown = [
+            Picture(jpeg(picture, 300), f"Photograph with heat map. {caption}", str(caption))
+            for caption, picture in overlays
+        ]
+        note = (
+            "The brighter, the more that place spoke for melanoma in this model. A heat map shows what the model used; "
+            "it does not show that the model is right, or why."
+        )
+        blocks.append(Gallery(shown, "Where it looked", note, stamp, large=True))
+    return blocks
+
+
+def _missed(melanomas: pd.DataFrame, missed: pd.DataFrame, rescued: int, album: Album, stamp: str) -> list[Any]:
+    if melanomas.empty:
+        return [Text("There was no melanoma among the judged photographs.", "warning")]
+    saved = (
+        f" {wording.plural(rescued, 'further melanoma')} stayed below the melanoma threshold "
+        "but alerted on malignancy risk." if rescued else ""
+    )  # fmt: skip
+    if missed.empty:
+        told = f"None of the {wording.plural(len(melanomas), 'melanoma photograph')} was left without any alert.{saved}"
+        return [Text(told, "good" if len(melanomas) >= wording.FEW else "note")]
+    first = missed.head(SHOWN_MISSED)
+    which = "All are shown" if len(first) == len(missed) else f"The {len(first)} with the lowest risk are shown"
+    note = (
+        f"{wording.count(len(missed))} of {wording.plural(len(melanomas), 'melanoma photograph')} got no alert of any kind. "
+        f"{which}, lowest risk first.{saved}"
+    )
+    return [Gallery(_shown(first, album), "Melanomas that it missed", note, stamp)]
+
+
+def _shown(rows: pd.DataFrame, album: Album) -> list[Picture]:
+    return [_example(row, album) for row in records(rows)]
+
+
+def _example(row: dict[str, Any], album: Album) -> Picture:
+    melanoma, malignant = (str(row["diagnosis"]) in diagnosis.GROUPS[group] for group in ("melanoma", "malignant"))
+    if row["alert"]:
+        tag = "alert" if not row["below"] else "alert: malignant"
+    else:
+        tag = "missed" if malignant else "no alert"
+    wrong = malignant != bool(row["alert"])
+    caption = (
+        f"{name_of(row)} · {wording.class_name(row['diagnosis'])} · melanoma risk {risk(float(row['melanoma_risk']))}"
+        f" · first choice: {wording.class_name(row['said'])}"
+    )
+    alt = f"{describe(row)}, {'alerted' if row['alert'] else 'not alerted'}" + (
+        ", the melanoma was missed" if melanoma and wrong else ""
+    )
+    return album.picture(row, caption, alt, tag, "warning" if wrong else "note")
+
+
+def class_examples(rows: pd.DataFrame, album: Album, stamp: str, n: int = 4) -> list[Any]:
+    """Return correct and wrong first choices of each class, folded."""
+    galleries = []
+    for code in diagnosis.ordered(c for c in rows.get("diagnosis", ()) if c in diagnosis.DIAGNOSES):
+        own = rows[rows["diagnosis"] == code].copy()
+        own["own_risk"] = own.get(f"p_{code}", 0.0)
+        right, wrong = own[own["said"] == code], own[own["said"] != code]
+        shown = [_choice(row, album, True) for row in records(spread(right, "own_risk", n))]
+        shown += [_choice(row, album, False) for row in records(spread(wrong, "own_risk", n))]
+        if shown:
+            note = f"{wording.count(len(right))} right, {wording.count(len(wrong))} wrong."
+            galleries.append(Gallery(shown, wording.class_name(code), note, stamp))
+    return [Details("Right and wrong examples of each diagnosis", galleries)] if galleries else []
+
+
+def _choice(row: dict[str, Any], album: Album, right: bool) -> Picture:
+    said = wording.class_name(row["said"])
+    caption = f"{name_of(row)} · it said {said} ({wording.share(row['p_' + row['said']])})"
+    alt = f"{describe(row)}; the model said {said}"
+    return album.picture(row, caption, alt, "✓ right" if right else "✗ wrong", "note" if right else "warning")

@@ -1,0 +1,209 @@
+"""What a statistician reads first: every part, every class, curves and confusion, with intervals and n."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from melascope.reports import figures, wording
+from melascope.reports.page import Details, Drawing, Row, Table
+from melascope.reports.run_summary import headline_part, operating_point
+
+_PART_WORDS = {
+    "train": "train (fitted on: no evidence)",
+    "tune": "tune (chose the epoch)",
+    "calibrate": "calibrate (set the threshold)",
+    "test": "test",
+    "test_authority_only": "test, official labels only",
+    "test_unseen": "test, not trained on",
+}
+Write = Callable[[Any], str]
+
+
+def results(metrics: Mapping[str, Any], stamp: str) -> list[Any]:
+    """Return the tables and figures of the evaluation."""
+    name, part = headline_part(metrics)
+    if not part:
+        return []
+    stamp = f"{name} · {stamp}"
+    blocks: list[Any] = [_by_part(metrics), *_groups(part, name), *_curves(part, stamp)]
+    blocks += [*_classes(part, name, stamp), *_other_units(metrics, part)]
+    return blocks
+
+
+def cell(estimate: Any, write: Write) -> str:
+    if not wording.known(estimate):
+        return "–"
+    if wording.too_few(estimate):
+        return f"too few (n{wording.NBSP}={wording.NBSP}{wording.cases(estimate)})"
+    return write(estimate)
+
+
+def _part_row(label: str, part: Mapping[str, Any]) -> list[str]:
+    lesions = part.get("n_lesions") or {}
+    melanoma = (part.get("groups") or {}).get("melanoma") or {}
+    point = operating_point(part, "melanoma")
+    return [
+        label,
+        wording.count(part.get("n_images")),
+        f"{wording.count(lesions.get('known'))} + {wording.count(lesions.get('assumed'))}",
+        cell(point.get("sensitivity"), wording.percent),
+        cell(point.get("specificity"), wording.percent),
+        cell(melanoma.get("auc"), wording.score),
+        cell(part.get("balanced_accuracy"), wording.percent),
+        cell(part.get("accuracy"), wording.percent),
+    ]
+
+
+_PART_COLUMNS = (
+    "part",
+    "n",
+    "lesions known + assumed",
+    "melanoma sensitivity",
+    "melanoma specificity",
+    "melanoma AUC",
+    "balanced accuracy",
+    "accuracy",
+)
+
+
+def _by_part(metrics: Mapping[str, Any]) -> Table:
+    parts = metrics.get("parts") or {}
+    order = [name for name in _PART_WORDS if name in parts] + [name for name in parts if name not in _PART_WORDS]
+    rows = [_part_row(_PART_WORDS.get(name, name), parts[name]) for name in order if isinstance(parts[name], Mapping)]
+    note = (metrics.get("unit") or {}).get("text") if isinstance(metrics.get("unit"), Mapping) else metrics.get("unit")
+    return Table("Each part, with 95 % intervals", _PART_COLUMNS, rows, str(note or ""))
+
+
+def _groups(part: Mapping[str, Any], name: str) -> list[Any]:
+    rows, again = [], []
+    for group, found in (part.get("groups") or {}).items():
+        for point_name, point in ((found or {}).get("operating_points") or {"": {}}).items():
+            point = point or {}
+            threshold = wording.number(point.get("threshold"))
+            target = wording.share(point.get("target"))
+            rows.append(
+                [
+                    f"{group}, {point_name}" if point_name else str(group),
+                    f"{wording.count(found.get('n_positive'))} / {wording.count(found.get('n_negative'))}",
+                    cell(found.get("auc"), wording.score),
+                    cell(found.get("pauc80"), lambda e: wording.score(e, 3)),
+                    cell(found.get("average_precision"), wording.score),
+                    "–" if threshold != threshold else f"{threshold:.4f}",
+                    f"{target}, {'assured' if point.get('assured') else 'not assured'}" if point else "–",
+                    cell(point.get("sensitivity"), wording.percent),
+                    cell(point.get("specificity"), wording.percent),
+                ]
+            )
+            anew = point.get("threshold_chosen_again")
+            if anew:
+                cells = [cell(anew.get(score), wording.percent) for score in ("sensitivity", "specificity")]
+                again.append([f"{group}, {point_name}", *cells])
+            if wording.number(point.get("prevalence")) == wording.number(point.get("prevalence")):
+                told = [cell(point.get(score), wording.percent) for score in ("ppv", "npv")]
+                again.append([f"{group}, PPV and NPV at a prevalence of {wording.share(point['prevalence'])}", *told])
+    columns = ["group, operating point", "n yes / no", "AUC", "pAUC above 80 %", "average precision",
+               "threshold", "target", "sensitivity", "specificity"]  # fmt: skip
+    note = (
+        "Thresholds come from calibrate; sensitivity and specificity are measured here. The partial area (sensitivity above "
+        "80 %, at most 0.2) is as in the ISIC challenge's scoring, not corrected after McClish. “Assured”: the lower 95 % bound "
+        "of the sensitivity on calibrate reaches the target."
+    )
+    blocks: list[Any] = (
+        [Table(f"Melanoma and malignancy, {_PART_WORDS.get(name, name)}", columns, rows, note)] if rows else []
+    )
+    if again:
+        told = "With the threshold chosen again in every bootstrap draw, the intervals hold the uncertainty of that choice too."
+        blocks.append(
+            Details(
+                "Intervals that include the choice of the threshold",
+                [
+                    Table(
+                        "Operating points, whole procedure",
+                        ["group, operating point", "sensitivity (PPV)", "specificity (NPV)"],
+                        again,
+                        told,
+                    )
+                ],
+            )
+        )
+    return blocks
+
+
+def _curves(part: Mapping[str, Any], stamp: str) -> list[Any]:
+    curves, groups = part.get("curves") or {}, part.get("groups") or {}
+    wanted = [name for name in ("melanoma", "malignant") if name in groups]
+    auc = {name: groups[name].get("auc") for name in wanted}
+    points = {name: operating_point(part, name) for name in wanted}
+    precision = {name: groups[name].get("average_precision") for name in wanted}
+    chance = {name: _prevalence(groups[name]) for name in wanted}
+    drawn: list[Any] = []
+    roc = {name: c for name, c in (curves.get("roc") or {}).items() if name in wanted}
+    if roc:
+        areas = "; ".join(f"{name} {wording.with_n(wording.score(auc[name]), auc[name])}" for name in roc)
+        told = f"Receiver operating characteristic. Area under the curve: {areas}. Marks: the operating points as measured."
+        drawn.append(Drawing(figures.roc(_ordered(roc, wanted), auc=auc, points=points, stamp=stamp), told, told))
+    pr = {name: c for name, c in (curves.get("pr") or {}).items() if name in wanted}
+    if pr:
+        areas = "; ".join(f"{name} {wording.score(precision[name])}" for name in pr)
+        told = f"Precision against sensitivity. Average precision: {areas}. Precision holds for the share of cases here only."
+        figure = figures.precision_recall(
+            _ordered(pr, wanted), average_precision=precision, prevalence=chance, stamp=stamp
+        )
+        drawn.append(Drawing(figure, told, told))
+    return [Row(drawn)] if drawn else []
+
+
+def _ordered(curves: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
+    return {name: curves[name] for name in names if name in curves}
+
+
+def _prevalence(group: Mapping[str, Any]) -> float:
+    yes, no = wording.number(group.get("n_positive")), wording.number(group.get("n_negative"))
+    return yes / (yes + no) if yes + no > 0 else float("nan")
+
+
+def _classes(part: Mapping[str, Any], name: str, stamp: str) -> list[Any]:
+    per_class, classes = part.get("per_class") or {}, list(part.get("classes") or ())
+    scores = ("sensitivity", "specificity", "precision", "f1", "auc", "average_precision")
+    rows = []
+    for code, found in per_class.items():
+        few = bool(found.get("too_few")) or wording.number(found.get("n")) < wording.FEW
+        cells = [
+            "too few to judge" if few else cell(found.get(s), wording.percent if i < 3 else wording.score)
+            for i, s in enumerate(scores)
+        ]
+        rows.append([f"{wording.class_name(code)} ({code})", wording.count(found.get("n")), *cells])
+    blocks: list[Any] = []
+    if part.get("confusion") and classes:
+        told = (
+            f"Confusion matrix, {name}: rows are the diagnoses, columns the model's first choice; counts, and below them the "
+            "share of the row. First choices are not alerts: those have thresholds of their own."
+        )
+        figure = figures.confusion(part["confusion"], classes, title="First choices", stamp=stamp)
+        blocks.append(Drawing(figure, f"{told} {_confusion_words(part['confusion'], classes)}", told, True))
+    if rows:
+        told = "Sensitivity and specificity of the first choice, per diagnosis, with 95 % intervals; hollow: too few to judge."
+        words = "; ".join(f"{row[0]}: sensitivity {row[2]}, specificity {row[3]}" for row in rows)
+        blocks.append(Drawing(figures.per_class_intervals(per_class, stamp=stamp), f"{told} {words}", told, True))
+        columns = ["diagnosis", "n", "sensitivity", "specificity", "precision", "F1", "AUC", "average precision"]
+        blocks.append(Table("Each diagnosis against the rest", columns, rows))
+    return blocks
+
+
+def _confusion_words(matrix: Any, classes: list[str]) -> str:
+    rights = [f"{wording.class_name(c)} {wording.count(matrix[i][i])} of {wording.count(sum(matrix[i]))}"
+              for i, c in enumerate(classes) if i < len(matrix)]  # fmt: skip
+    return "Right: " + ", ".join(rights) + "."
+
+
+def _other_units(metrics: Mapping[str, Any], part: Mapping[str, Any]) -> list[Any]:
+    rows = [_part_row("per photograph (as above)", part)]
+    if isinstance(part.get("per_lesion"), Mapping):
+        rows.append(_part_row("per lesion", part["per_lesion"]))
+    authority = (metrics.get("parts") or {}).get("test_authority_only")
+    if isinstance(authority, Mapping):
+        rows.append(_part_row("only photographs with an official label", authority))
+    if len(rows) == 1:
+        return []
+    return [Table("The same model counted otherwise", ["unit", *_PART_COLUMNS[1:]], rows)]

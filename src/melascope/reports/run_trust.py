@@ -1,0 +1,171 @@
+"""Whether the results can be trusted: calibration, prediction sets, subgroups, baselines, leaks, sample size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from melascope.reports import figures, wording
+from melascope.reports.page import Details, Drawing, Points, Row, Table, Text
+from melascope.reports.run_results import Write, cell
+from melascope.reports.run_summary import headline_part
+
+_BASELINES = {
+    "largest_class": "always the largest class",
+    "colour_histogram": "colour histogram + logistic regression",
+    "shuffled_labels": "same network, shuffled labels",
+}
+
+
+def calibration(metrics: Mapping[str, Any], stamp: str) -> list[Any]:
+    """Return reliability diagrams, the calibration table, and the prediction sets."""
+    name, part = headline_part(metrics)
+    stamp = f"{name} · {stamp}"
+    drawn, rows = [], []
+    for group, found in (part.get("calibration") or {}).items():
+        if not isinstance(found, Mapping):
+            continue
+        cells = [cell(found.get(s), lambda e: wording.score(e, 3)) for s in ("slope", "intercept", "brier", "ece")]
+        n = next((wording.cases(found.get(s)) for s in ("brier", "slope") if found.get(s)), None)
+        rows.append([str(group), wording.count(n), *cells])
+        if found.get("reliability"):
+            told = (
+                f"Predicted {group} risk against how often it was so, in bins of equal size. On the dotted line risks mean what "
+                f"they say; slope {wording.score(found.get('slope'))}, intercept {wording.score(found.get('intercept'))}."
+            )
+            figure = figures.reliability(
+                found["reliability"],
+                name=str(group),
+                slope=found.get("slope"),
+                intercept=found.get("intercept"),
+                stamp=stamp,
+            )
+            drawn.append(Drawing(figure, told, told))
+    blocks: list[Any] = [Row(drawn)] if drawn else []
+    if rows:
+        note = "Slope 1 and intercept 0 are perfect; a slope below 1 means risks too extreme. ECE depends on the bins: read it last."
+        columns = ["risk", "n", "slope", "intercept", "Brier score", "ECE"]
+        blocks.append(Table("Calibration, with 95 % intervals", columns, rows, note))
+    return blocks + _prediction_sets(part)
+
+
+def _prediction_sets(part: Mapping[str, Any]) -> list[Any]:
+    found = part.get("prediction_set")
+    if not isinstance(found, Mapping):
+        return []
+    write: Write = lambda e: wording.score(e, 1)  # noqa: E731
+    rows = [["all", cell(found.get("coverage"), wording.percent), cell(found.get("size"), write)]]
+    for code, own in (found.get("per_class") or {}).items():
+        rows.append(
+            [wording.class_name(code), cell(own.get("coverage"), wording.percent), cell(own.get("size"), write)]
+        )
+    note = (
+        f"Wanted: {wording.share(found.get('coverage_wanted'))}. The coverage is an average over photographs, and holds if they "
+        "are exchangeable with those of calibrate; another clinic's may not be."
+    )
+    return [Table("Sets of possible diagnoses", ["diagnosis", "coverage", "mean size of the set"], rows, note)]
+
+
+def subgroups(metrics: Mapping[str, Any]) -> list[Any]:
+    """Return scores for melanoma by sex, age, site and whatever else is known."""
+    _, part = headline_part(metrics)
+    rows = []
+    for kind, levels in (part.get("subgroups") or {}).items():
+        for level, found in (levels or {}).items():
+            numbers = f"{wording.count(found.get('n'))} / {wording.count(found.get('n_positive'))}"
+            area = "too few" if found.get("too_few") else cell(found.get("auc"), wording.score)
+            cells = [cell(found.get(score), wording.percent) for score in ("sensitivity", "specificity")]
+            rows.append([f"{str(kind).replace('_', ' ')}: {level}", numbers, area, *cells])
+    if not rows:
+        return []
+    columns = ["subgroup", "n / melanomas", "melanoma AUC", "sensitivity", "specificity"]
+    return [Details("Melanoma by subgroup", [Table("Melanoma by subgroup, with 95 % intervals", columns, rows)])]
+
+
+def baselines(metrics: Mapping[str, Any], stamp: str) -> list[Any]:
+    """Return the baselines beside the model."""
+    name, part = headline_part(metrics)
+    found = metrics.get("baselines") or {}
+    if not found or not part:
+        return []
+    groups = part.get("groups") or {}
+    model = {"accuracy": part.get("accuracy"), "balanced_accuracy": part.get("balanced_accuracy")}
+    model |= {f"{g}_auc": (groups.get(g) or {}).get("auc") for g in ("melanoma", "malignant")}
+    scores = ("balanced_accuracy", "accuracy", "melanoma_auc", "malignant_auc")
+    entries = [("this model", model), *[(_BASELINES.get(k, k), v) for k, v in found.items() if isinstance(v, Mapping)]]
+    rows = [
+        [label, *[cell(v.get(s), wording.percent if i < 2 else wording.score) for i, s in enumerate(scores)]]
+        for label, v in entries
+    ]
+    notes = " ".join(str(v["text"]) for v in found.values() if isinstance(v, Mapping) and v.get("text"))
+    told = "Balanced accuracy of the model and of what it must beat, with 95 % intervals. " + "; ".join(
+        f"{r[0]} {r[1]}" for r in rows
+    )
+    figure = figures.intervals(
+        [(label, v.get("balanced_accuracy")) for label, v in entries],
+        title="Balanced accuracy",
+        stamp=f"{name} · {stamp}",
+    )
+    columns = ["", "balanced accuracy", "accuracy", "melanoma AUC", "malignant AUC"]
+    blocks: list[Any] = [
+        Drawing(figure, told, told.split(". ")[0] + ".", True),
+        Table("Baselines", columns, rows, notes),
+    ]
+    shuffled = found.get("shuffled_labels")
+    if isinstance(shuffled, Mapping) and shuffled.get("at_chance") is False:
+        told = (
+            "The network trained on shuffled labels is not at chance: something other than the lesions tells the class."
+        )
+        blocks.insert(0, Text(told, "warning"))
+    return blocks
+
+
+def honesty(metrics: Mapping[str, Any]) -> list[Any]:
+    """Return what else must be said: leaks, what was trained on, cross-fitting, refused files, notes."""
+    _, part = headline_part(metrics)
+    points: list[tuple[str, str]] = []
+    trained = metrics.get("trained_on") or {}
+    if trained.get("of") is not None:
+        images = wording.number(trained.get("images"))
+        told = f"{wording.count(images)} of {wording.plural(trained['of'], 'photograph')} were trained on"
+        points.append(
+            ("warning", f"{told}; they are left out of the headline.") if images > 0 else ("good", f"{told}.")
+        )
+    for key, n in (metrics.get("leaks") or {}).items():
+        if wording.number(n) > 0:
+            points.append(("warning", f"Leak, {str(key).replace('_', ' ')}: {wording.count(n)}."))
+    if metrics.get("optimistic"):
+        points.append(
+            ("warning", f"The protocol {metrics.get('protocol')} is optimistic: do not compare it with clean results.")
+        )
+    if metrics.get("cross_fitted"):
+        points.append(("note", "The set is too small for four parts: tune and calibrate are one part, cross-fitted."))
+    refused = part.get("refused") or {}
+    if wording.number(refused.get("n")) > 0:
+        kinds = ", ".join(f"{kind} {wording.count(n)}" for kind, n in (refused.get("kinds") or {}).items())
+        points.append(
+            ("note", f"{wording.plural(refused['n'], 'photograph')} of this part could not be scored: {kinds}.")
+        )
+    points += [("note", str(note)) for note in metrics.get("notes") or ()]
+    return [Points(points)] if points else []
+
+
+def sample_size(metrics: Mapping[str, Any]) -> list[Any]:
+    """Return the sample size statements and the missing data of the judged part."""
+    _, part = headline_part(metrics)
+    blocks: list[Any] = []
+    told = [
+        ("note", str(v["text"]))
+        for v in (part.get("sample_size") or {}).values()
+        if isinstance(v, Mapping) and v.get("text")
+    ]
+    if told:
+        blocks.append(Points(told))
+    rows = [
+        [str(column).replace("_", " "), wording.count(gap.get("missing")), wording.count(gap.get("of"))]
+        for column, gap in (part.get("missing") or {}).items()
+        if isinstance(gap, Mapping)
+    ]
+    if rows:
+        blocks.append(Table("Missing data, judged photographs", ["column", "missing", "of"], rows))
+    return blocks

@@ -1,0 +1,132 @@
+"""Augmentation in the graph, by name, and its preview.
+
+All geometric changes of a recipe are one layer, and all changes of light
+another, so that a photograph is resampled once. A package of one's own adds
+a kind by `@register("name")`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from melascope.training import backend
+
+if TYPE_CHECKING:
+    from melascope.training.recipe import Augmentation, Recipe
+
+Maker = Callable[["Augmentation"], Any]
+AUGMENTATIONS: dict[str, Maker] = {}
+"""By name, in the order in which they act: a function from a recipe's section to a layer, or None where it is off."""
+
+_PARTS: dict[str, tuple[str, ...]] = {
+    "flip": ("flip",),
+    "rotation": ("rotation", "fill"),
+    "zoom": ("zoom", "fill"),
+    "shift": ("shift", "fill"),
+    "brightness": ("brightness",),
+    "contrast": ("contrast",),
+}
+
+
+def register(name: str) -> Callable[[Maker], Maker]:
+    """Add a kind of augmentation, acting after the ones before it."""
+
+    def added(maker: Maker) -> Maker:
+        AUGMENTATIONS[name] = maker
+        return maker
+
+    return added
+
+
+@register("affine")
+def affine(settings: Augmentation) -> Any:
+    """Return the layer of flips, rotation, zoom and shift, or None."""
+    if settings.flip == "none" and not settings.rotation and settings.zoom_range == (0, 0) and not settings.shift:
+        return None
+    backend.load()
+    from melascope.training.layers import RandomAffine
+
+    return RandomAffine(
+        horizontal=settings.flip in ("horizontal", "both"),
+        vertical=settings.flip in ("vertical", "both"),
+        rotation=settings.rotation,
+        zoom=settings.zoom_range,
+        shift=settings.shift,
+        fill=settings.fill,
+        name="augmentation_affine",
+    )
+
+
+@register("light")
+def light(settings: Augmentation) -> Any:
+    """Return the layer of brightness and contrast, or None."""
+    if not settings.brightness and not settings.contrast:
+        return None
+    backend.load()
+    from melascope.training.layers import RandomLight
+
+    return RandomLight(settings.brightness, settings.contrast, name="augmentation_light")
+
+
+def augment(recipe: Recipe, pixels: Any) -> Any:
+    """Return `(n, h, w, 3)` float pixels in [0, 255] after the recipe's augmentation."""
+    for maker in AUGMENTATIONS.values():
+        layer = maker(recipe.augmentation)
+        if layer is not None:
+            pixels = layer(pixels)
+    return pixels
+
+
+def preview(
+    recipe: Recipe, image: NDArray[np.uint8], count: int = 6, seed: int = 0
+) -> dict[str, NDArray[np.uint8]]:
+    """Return examples of each augmentation of a recipe on one photograph.
+
+    Args:
+        recipe: Whose augmentation to show.
+        image: `(h, w, 3)` uint8, sRGB.
+        count: Examples of each.
+        seed: Draws the examples.
+
+    Returns:
+        Name to `(count, h, w, 3)` uint8: each kind that is on, alone, and
+        `all` together; empty for a recipe without augmentation.
+    """
+    keras = backend.load()
+    defaults = type(recipe.augmentation)()
+    settings = recipe.augmentation
+    alone = {
+        name: defaults.model_copy(update={key: getattr(settings, key) for key in keys})
+        for name, keys in _PARTS.items()
+        if getattr(settings, name) != getattr(defaults, name)
+    }
+    if not alone:
+        return {}
+    batch = np.repeat(np.asarray(image, dtype=np.float32)[None], count, axis=0)
+    result = {}
+    for name, section in {**alone, "all": settings}.items():
+        pixels: Any = keras.ops.convert_to_tensor(batch)
+        for maker in AUGMENTATIONS.values():
+            layer = maker(section)
+            if layer is not None:
+                reseed(layer, seed, 0)
+                pixels = layer(pixels)
+        result[name] = np.rint(np.clip(keras.ops.convert_to_numpy(pixels), 0, 255)).astype(np.uint8)
+    return result
+
+
+def reseed(model: Any, seed: int, epoch: int) -> None:
+    """Set every random generator inside a layer or model from (seed, epoch).
+
+    After this, dropout and augmentation of an epoch do not depend on what ran
+    before, so that a resumed training equals an uninterrupted one.
+    """
+    weights = {id(weight) for weight in model.weights}
+    states = [variable for variable in model.variables if id(variable) not in weights and "seed" in variable.path]
+    for index, state in enumerate(states):
+        words = np.random.SeedSequence([seed, epoch, index]).generate_state(int(np.prod(state.shape)))
+        state.assign(words.astype(state.dtype).reshape(tuple(state.shape)))

@@ -1,0 +1,234 @@
+"""Training a recipe on packed photographs: repeatable, resumable, watched.
+
+Two trainings of one recipe, seed, data and thread count are equal bit by bit,
+also when one of them was killed after any epoch and resumed. That holds
+because nothing random outlives an epoch: the order of photographs, dropout
+and augmentation are drawn from (seed, epoch), and all else (weights,
+optimiser, averages, what the tune part said so far) is in the checkpoint.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from melascope.errors import DataError, RunError
+from melascope.progress import Progress, silent
+from melascope.training import backend
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from melascope.training.recipe import Recipe
+
+HISTORY = (
+    "epoch", "seconds", "learning_rate",
+    "loss", "accuracy", "balanced_accuracy", "melanoma_auc",
+    "tune_loss", "tune_accuracy", "tune_balanced_accuracy", "tune_melanoma_auc",
+)  # fmt: skip
+"""Columns of `history.csv`. `loss` and `tune_loss` are the mean cross-entropy, without penalties and class weights."""
+
+
+def fit(
+    recipe: Recipe,
+    images: NDArray[np.uint8],
+    labels: NDArray[np.integer],
+    rows_train: NDArray[np.integer],
+    rows_tune: NDArray[np.integer],
+    classes: Sequence[str],
+    out: str | os.PathLike[str],
+    seed: int = 0,
+    resume: bool = False,
+    progress: Progress | None = None,
+    threads: int | None = None,
+    tensorboard: bool = False,
+    on_epoch: Callable[[dict[str, float]], None] | None = None,
+) -> pd.DataFrame:
+    """Train a recipe and write `weights.npz` and `history.csv` into a folder.
+
+    Sets the global seeds of Python, numpy and the framework.
+
+    Args:
+        recipe: What to train, and how.
+        images: `(n, h, w, 3)` uint8 at the recipe's size, such as a packed memory map.
+        labels: `(n,)` indices into `classes`.
+        rows_train: Rows that are fitted.
+        rows_tune: Rows that choose the epoch and stop early; may be empty.
+        classes: Codes of the diagnoses, `c` of them.
+        out: The folder.
+        seed: Of weights, order, dropout and augmentation.
+        resume: Go on after the last finished epoch found in `out`; return at
+            once when training was finished.
+        progress: Told after each batch, over all epochs.
+        threads: CPU threads of a step; see `backend.configure`.
+        tensorboard: Also write TensorBoard events into `out/tensorboard`.
+        on_epoch: Called with each epoch's row of the history.
+
+    Returns:
+        The history: one row per epoch with the columns of `HISTORY`.
+
+    Raises:
+        DataError: When the arrays do not fit the recipe or each other.
+        RunError: When `out` holds another training, or cannot be written, or
+            the loss stops being a number.
+    """
+    import pandas as pd
+
+    _check(recipe, images, labels, rows_train, rows_tune, classes)
+    folder = Path(out)
+    keras = backend.load(threads)
+    from melascope.training import balancing, checkpoint, networks, schedule
+    from melascope.training.batches import TrainBatches
+    from melascope.training.callbacks import Epochs
+    from melascope.training.metrics import Scores
+
+    mark = _mark(recipe, images, labels, rows_train, rows_tune, classes, seed)
+    saved = checkpoint.Checkpoints(folder / "checkpoints")
+    found = _finished(folder, mark, resume)
+    if found is not None:
+        return found
+    before = saved.latest() if resume else None
+    if before is not None and before[1]["mark"] != mark:
+        raise RunError(f"{folder} holds a training of another recipe, seed or data. Begin anew in another folder.")
+    if before is None:
+        if not resume and saved.latest() is not None:
+            raise RunError(f"{folder} already holds a training. Resume it, or choose another folder.")
+        saved.clear()
+
+    keras.utils.set_random_seed(seed % 2**32)
+    trained, served = networks.build_for_training(recipe, len(classes))
+    start = 0 if before is None else int(before[1]["epoch"])
+    weights = None
+    if recipe.balance.class_weights == "balanced":
+        weights = balancing.class_weights(np.asarray(labels)[rows_train], len(classes))
+    batches = TrainBatches(
+        images, labels, rows_train, recipe.data.batch_size, seed, start, recipe.balance.sampling, weights
+    )
+    trained.compile(
+        schedule.optimiser(recipe, batches.steps),
+        schedule.loss(recipe, len(classes)),
+        metrics=[Scores(classes)],
+        # XLA on TensorFlow's CPU makes convolutions three times slower; JAX has nothing else.
+        jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
+    )
+    trained.optimizer.build(trained.trainable_variables)
+    watcher = Epochs(
+        recipe, served, images, labels, rows_tune, classes, folder, saved, mark, seed,
+        batches.steps, progress or silent, on_epoch,
+    )  # fmt: skip
+    if before is not None:
+        watcher.restore(trained, *before)
+    callbacks = [watcher]
+    if tensorboard:
+        callbacks.append(keras.callbacks.TensorBoard(str(folder / "tensorboard"), write_graph=False))
+    if not watcher.stopped:
+        trained.fit(
+            batches,
+            steps_per_epoch=batches.steps,
+            initial_epoch=start,
+            epochs=recipe.schedule.epochs,
+            callbacks=callbacks,
+            shuffle=False,
+            verbose=0,
+        )
+    watcher.finish(trained)
+    return pd.DataFrame(watcher.history, columns=list(HISTORY))
+
+
+def predict_logits(
+    model: Any, images: NDArray[np.uint8], rows: NDArray[np.integer], batch_size: int = 64
+) -> NDArray[np.float32]:
+    """Return the logits `(len(rows), c)` float32 of a served network for some rows.
+
+    Args:
+        model: What `networks.build` or `logits_only` returned.
+        images: `(n, h, w, 3)` uint8.
+        rows: Rows of `images`.
+        batch_size: Photographs in a step.
+    """
+    from melascope.training.batches import PlainBatches
+
+    if isinstance(model.output, dict):
+        model = logits_only(model)
+    return np.asarray(model.predict(PlainBatches(images, rows, batch_size), verbose=0), dtype=np.float32)
+
+
+def logits_only(model: Any) -> Any:
+    """Return the part of a served network that gives logits; `predict_logits` traces it once, however often it is used."""
+    keras = backend.load()
+    inner = keras.Model(model.inputs, model.output["logits"])
+    # XLA on TensorFlow's CPU makes convolutions three times slower; JAX has nothing else.
+    inner.compile(jit_compile=False if keras.backend.backend() == "tensorflow" else "auto")
+    return inner
+
+
+def _check(
+    recipe: Recipe,
+    images: NDArray[np.uint8],
+    labels: NDArray[np.integer],
+    rows_train: NDArray[np.integer],
+    rows_tune: NDArray[np.integer],
+    classes: Sequence[str],
+) -> None:
+    shape = (*recipe.data.shape, 3)
+    if images.ndim != 4 or images.shape[1:] != shape or images.dtype != np.uint8:
+        raise DataError(f"The images are {images.shape} {images.dtype}; the recipe needs (n, {shape[0]}, {shape[1]}, 3) uint8.")
+    if len(labels) != len(images):
+        raise DataError(f"There are {len(images)} images but {len(labels)} labels.")
+    rows = np.concatenate([np.asarray(rows_train), np.asarray(rows_tune)]).astype(np.int64)
+    if len(rows_train) == 0:
+        raise DataError("The training part is empty: no photograph is left to train on.")
+    if rows.min() < 0 or rows.max() >= len(images):
+        raise DataError(f"Row {int(rows.max())} is asked for, but there are {len(images)} images.")
+    used = np.asarray(labels)[rows]
+    if used.min() < 0 or used.max() >= len(classes):
+        raise DataError(f"Labels run from {used.min()} to {used.max()}, but there are {len(classes)} classes.")
+    if len(np.unique(np.asarray(labels)[np.asarray(rows_train)])) < 2:
+        raise DataError("The training part holds one class only; a classifier needs at least two.")
+    if np.intersect1d(rows_train, rows_tune).size:
+        raise DataError("Some rows are in both the training and the tune part.")
+
+
+def _mark(
+    recipe: Recipe,
+    images: NDArray[np.uint8],
+    labels: NDArray[np.integer],
+    rows_train: NDArray[np.integer],
+    rows_tune: NDArray[np.integer],
+    classes: Sequence[str],
+    seed: int,
+) -> str:
+    """Return a digest of all that decides a training; 64 photographs stand for all pixels."""
+    digest = hashlib.sha256()
+    told = recipe.model_dump(mode="json", exclude={"name", "description", "expected"})
+    digest.update(json.dumps([told, list(classes), seed, images.shape], sort_keys=True).encode())
+    for part in (labels, rows_train, rows_tune):
+        digest.update(np.ascontiguousarray(part, dtype=np.int64).tobytes())
+    for row in np.linspace(0, len(images) - 1, min(64, len(images))).astype(int):
+        digest.update(np.ascontiguousarray(images[row]).tobytes())
+    return digest.hexdigest()
+
+
+def _finished(folder: Path, mark: str, resume: bool) -> pd.DataFrame | None:
+    """Return the history of a training that was finished in this folder."""
+    import pandas as pd
+
+    record = folder / "fit.json"
+    if not record.exists():
+        return None
+    if not resume:
+        raise RunError(f"{folder} already holds a finished training. Choose another folder, or resume to use it.")
+    try:
+        same = json.loads(record.read_text(encoding="utf-8"))["mark"] == mark
+    except (ValueError, KeyError, TypeError):
+        raise RunError(f"{record} is damaged. Begin anew in another folder.") from None
+    if not same:
+        raise RunError(f"{folder} holds a training of another recipe, seed or data. Begin anew in another folder.")
+    return pd.read_csv(folder / "history.csv")

@@ -1,0 +1,131 @@
+"""Optimisers and learning rates of a recipe, and the memory of what the tune part said."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+from keras import ops
+
+if TYPE_CHECKING:
+    from melascope.training.recipe import Recipe, Schedule
+
+
+class WarmupThen(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
+    """A rate that rises from zero over the warm-up, then stays or falls to zero along a cosine.
+
+    Args:
+        peak: The highest rate.
+        warmup: Steps of the rise.
+        total: Steps of the whole training.
+        cosine: Whether it falls (Loshchilov and Hutter 2017).
+    """
+
+    def __init__(self, peak: float, warmup: int, total: int, cosine: bool) -> None:
+        super().__init__()
+        self.peak, self.warmup, self.total, self.cosine = peak, warmup, total, cosine
+
+    def __call__(self, step: Any) -> Any:
+        step = ops.cast(step, "float32")
+        rate = ops.convert_to_tensor(self.peak, "float32")
+        if self.cosine:
+            done = ops.clip((step - self.warmup) / max(1, self.total - self.warmup), 0.0, 1.0)
+            rate = self.peak * 0.5 * (1.0 + ops.cos(math.pi * done))
+        if self.warmup:
+            rate = rate * ops.minimum(1.0, (step + 1.0) / self.warmup)
+        return rate
+
+    def get_config(self) -> dict[str, Any]:
+        return {"peak": self.peak, "warmup": self.warmup, "total": self.total, "cosine": self.cosine}
+
+
+def optimiser(recipe: Recipe, steps: int) -> Any:
+    """Return the Keras optimiser of a recipe for epochs of so many steps."""
+    chosen, schedule = recipe.optimiser, recipe.schedule
+    rate: Any = chosen.learning_rate
+    if schedule.kind == "cosine" or schedule.warmup_epochs:
+        warmup = round(schedule.warmup_epochs * steps)
+        rate = WarmupThen(chosen.learning_rate, warmup, schedule.epochs * steps, schedule.kind == "cosine")
+    options: dict[str, Any] = {"learning_rate": rate}
+    if chosen.name in ("sgd", "rmsprop"):
+        options["momentum"] = chosen.momentum
+    if chosen.weight_decay or chosen.name == "adamw":
+        options["weight_decay"] = chosen.weight_decay
+    if chosen.clip_norm:
+        options["global_clipnorm"] = chosen.clip_norm
+    if chosen.ema:
+        options |= {"use_ema": True, "ema_momentum": chosen.ema}
+    kinds = {
+        "adam": keras.optimizers.Adam,
+        "adamw": keras.optimizers.AdamW,
+        "sgd": keras.optimizers.SGD,
+        "rmsprop": keras.optimizers.RMSprop,
+    }
+    made = kinds[chosen.name](**options)
+    if chosen.weight_decay:
+        made.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return made
+
+
+def loss(recipe: Recipe, n_classes: int) -> Any:
+    """Return the loss of a recipe, from class indices and logits."""
+    if not recipe.optimiser.label_smoothing:
+        return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    smoothing = recipe.optimiser.label_smoothing
+
+    def smoothed(labels: Any, logits: Any) -> Any:
+        truth = ops.one_hot(ops.cast(ops.reshape(labels, (-1,)), "int32"), n_classes, dtype="float32")
+        return keras.losses.categorical_crossentropy(truth, logits, from_logits=True, label_smoothing=smoothing)
+
+    return smoothed
+
+
+@dataclass
+class Watch:
+    """What the monitored score did so far; decides what is best, when the rate falls and when to stop.
+
+    Attributes:
+        best: The best value, None before the first.
+        best_epoch: Its epoch, from 1.
+        stalled: Epochs since then.
+        stalled_rate: Epochs since then, or since the rate last fell.
+    """
+
+    best: float | None = None
+    best_epoch: int = 0
+    stalled: int = 0
+    stalled_rate: int = 0
+
+    def seen(self, epoch: int, value: float, monitor: str) -> bool:
+        """Take in an epoch's value, and return whether it is the best; NaN never is, unless it is the first."""
+        lower = monitor.endswith("loss")
+        better = self.best is None or math.isnan(self.best) or (value < self.best if lower else value > self.best)
+        if better and not (math.isnan(value) and self.best is not None):
+            self.best, self.best_epoch, self.stalled, self.stalled_rate = value, epoch, 0, 0
+            return True
+        self.stalled += 1
+        self.stalled_rate += 1
+        return False
+
+    def lowers_rate(self, schedule: Schedule) -> bool:
+        """Return whether the learning rate should fall now."""
+        if schedule.kind != "plateau" or self.stalled_rate < schedule.plateau_patience:
+            return False
+        self.stalled_rate = 0
+        return True
+
+    def stops(self, schedule: Schedule) -> bool:
+        """Return whether training should stop early."""
+        return 0 < schedule.early_stopping_patience <= self.stalled
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the plain form that goes into a checkpoint."""
+        return asdict(self)
+
+
+def current_rate(model: Any) -> float:
+    """Return the learning rate of the coming step."""
+    return float(np.asarray(ops.convert_to_numpy(model.optimizer.learning_rate)))
