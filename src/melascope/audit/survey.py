@@ -117,7 +117,8 @@ def write_audit(folder: Path, found: Survey, prepared: Prepared) -> dict[str, An
 def flow(prepared: Prepared) -> list[dict[str, Any]]:
     """Return the flow from photographs found to photographs used as JSON-ready rows."""
     return [
-        {"label": step.label, "photographs": step.photographs, "excluded": dict(step.excluded)} for step in prepared.flow
+        {"label": step.label, "photographs": step.photographs, "excluded": dict(step.excluded)}
+        for step in prepared.flow
     ]
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -20,6 +20,10 @@ from melascope.finding import Decision, Measured, OperatingPointUsed
 
 SCREENING = "screening"
 _RISK = {"melanoma": "Melanoma risk", "malignant": "Malignancy risk"}
+_NOT_ASSURED = {
+    "melanoma": "Its sensitivity is a target, not assured: too few melanomas were there to assure it.",
+    "malignant": "Its sensitivity is a target, not assured: too few malignant lesions were there to assure it.",
+}
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,7 @@ class Decider:
             reasons = [_sentence(g, risks[g], point.threshold, "stays below") for g, point in used.items()]
         point = used[(over or list(used))[0]] if used else None
         if point is not None and not point.assured:
-            reasons.append(f"The target sensitivity for {point.group} is a target, not assured.")
+            reasons.append(_NOT_ASSURED[point.group])
         return Verdict(
             decision=decision,
             reasons=tuple(reasons),
@@ -134,8 +138,9 @@ def percent(risk: float) -> str:
 
 def _sentence(group: str, risk: float | None, threshold: float, relation: str) -> str:
     value, bound = percent(risk or 0.0), percent(threshold)
-    if value == bound and relation == "stays below":  # 12.04 % and 12.01 % must not read as a contradiction
-        value, bound = f"{100 * (risk or 0.0):.4g} %", f"{100 * threshold:.4g} %"
+    if value == bound and relation == "stays below":  # 29.96 % and 30 % must not read as a contradiction
+        value = f"{100 * (risk or 0.0):.4g} %"
+        value = f"just under {bound}" if value == bound else value
     return f"{_RISK[group]} {value} {relation} the threshold of {bound}."
 
 
@@ -218,5 +223,5 @@ def _dig(value: Any, *keys: str) -> Any:
     return value
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

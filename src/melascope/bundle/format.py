@@ -168,7 +168,7 @@ def load(path: str | os.PathLike[str]) -> Bundle:
         manifest = _verified(members)
         if seal != _sha256(data[: len(data) - len(seal)]).encode():
             raise BundleError(
-                "the file was changed after Melascope wrote it (its seal does not match); copy it again from its source."
+                "the file was changed after it was written (its seal does not match); copy it again from its source."
             )
         return _understood(source, manifest, members)
     except BundleError as error:

@@ -25,16 +25,19 @@ from melascope.finding import Finding
 if TYPE_CHECKING:
     from melascope.images.geometry import Geometry
 
-FULL_COLOUR = 4.0
+FULL_COLOUR = 3.0
 """Local log-odds (nats) of melanoma against the rest that are shown at full intensity, unless a photograph has more."""
 
 _ENDING = ".heatmap.jpg"
 _LONGEST_SIDE = 1600
 
-# Anchors of the colour table in OKLab terms (lightness, chroma, hue in degrees): from violet over
-# blue to a light cyan. Skin and its lesions are pink, brown and black; nothing in them is blue to
-# cyan, and lightness rises evenly, so that the order is read in grey print too.
-_ANCHORS = ((0.42, 0.20, 295.0), (0.55, 0.19, 268.0), (0.70, 0.15, 235.0), (0.85, 0.13, 200.0), (0.96, 0.08, 180.0))
+# Anchors of the colour table: lightness, chroma and hue in degrees (OKLCh), from violet over blue and green to yellow.
+# Skin and lesions are pink, brown and black, so that green and yellow stand out and no heat is taken for redness;
+# lightness rises evenly, so that the order is read in grey print and by colour-blind readers too.
+_ANCHORS = ((0.40, 0.19, 300.0), (0.52, 0.17, 265.0), (0.66, 0.13, 210.0), (0.80, 0.18, 150.0), (0.94, 0.19, 112.0))
+# Below this the heat is not filled: a veil over the whole photograph would hide more than it says.
+_FAINT = 0.08
+_CONTOURS = (0.25, 0.5, 0.75)
 
 
 def melanoma_map(heatmap: np.ndarray, probabilities: np.ndarray, melanoma: int, temperature: float = 1.0) -> np.ndarray:
@@ -58,11 +61,13 @@ def melanoma_map(heatmap: np.ndarray, probabilities: np.ndarray, melanoma: int, 
 
 
 def overlay(
-    photograph: np.ndarray, heat: np.ndarray, geometry: Geometry | None = None, strength: float = 0.75
+    photograph: np.ndarray, heat: np.ndarray, geometry: Geometry | None = None, strength: float = 0.6
 ) -> np.ndarray:
     """Draw a heat map over the photograph that it belongs to.
 
-    Colour and opacity both rise with the heat; where there is none the
+    Colour and opacity rise with the heat; thin lines stand at a quarter, a
+    half and three quarters of full heat, light with a dark rim, so that they
+    are seen on pale skin and on a black lesion. Where there is no heat the
     photograph is untouched.
 
     Args:
@@ -85,11 +90,27 @@ def overlay(
     result = photograph.copy()
     part = result[rows, columns]
     smooth = np.clip(_resized(seen, part.shape[0], part.shape[1]), 0.0, 1.0)
-    # The faintest heat is left out: the ear of a bicubic kernel is no evidence.
-    opacity = (strength * np.clip((smooth - 0.06) / 0.94, 0.0, 1.0) ** 0.8)[..., None]
-    colour = _table()[np.minimum((smooth * 255).astype(np.int32), 255)]
-    part[...] = np.rint(part * (1 - opacity) + colour * opacity).astype(np.uint8)
+    warm = smooth > _FAINT
+    if not warm.any():
+        return result
+    heats = smooth[warm]
+    opacity = (strength * ((heats - _FAINT) / (1 - _FAINT)) ** 0.7)[:, None]
+    colour = _table()[(heats * 255).astype(np.int32)]
+    part[warm] = np.rint(part[warm] * (1 - opacity) + colour * opacity).astype(np.uint8)
+    _draw_contours(part, smooth, thickness=max(1.0, max(height, width) / 420))
     return result
+
+
+def _draw_contours(picture: np.ndarray, heat: np.ndarray, thickness: float) -> None:
+    """Draw the lines of equal heat into a picture, antialiased by their distance in pixels."""
+    slopes = np.gradient(heat) if min(heat.shape) > 1 else [np.zeros_like(heat)] * 2
+    slope = np.hypot(*slopes) + 1e-6
+    for level in _CONTOURS:
+        distance = np.abs(heat - level) / slope
+        near = distance < thickness + 1
+        for width, grey, opacity in ((2.2 * thickness, 20.0, 0.5), (thickness, 250.0, 0.95)):
+            ink = (opacity * np.clip(0.5 + width / 2 - distance[near], 0.0, 1.0))[:, None]
+            picture[near] = np.rint(picture[near] * (1 - ink) + grey * ink).astype(np.uint8)
 
 
 def write_overlays(findings: Iterable[Finding], geometry: Geometry, folder: str | os.PathLike[str]) -> list[Path]:

@@ -11,9 +11,7 @@ from pathlib import Path
 from melascope.bundle.heatmap import is_overlay
 from melascope.errors import DataError
 
-SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".dib", ".webp", ".gif")
-)
+SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".dib", ".webp", ".gif"))
 """The endings, in lower case, by which a folder's photographs are known."""
 
 
@@ -83,14 +81,13 @@ def _folder(folder: Path, notes: list[str]) -> list[Path]:
 
 
 def _pattern(pattern: str, notes: list[str]) -> list[Path]:
-    found: list[Path] = []
-    for name in sorted(glob.glob(str(Path(pattern).expanduser()), recursive=True)):
-        path = Path(name)
-        if path.is_dir():
-            # `photos/**` means the files; `photos/*` may mean folders of photographs.
-            found += _folder(path, notes) if "**" not in pattern else []
-        elif not is_overlay(path):
-            found.append(path)
+    matches = [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207 (may be absolute)
+    files = [path for path in matches if not path.is_dir() and not is_overlay(path)]
+    # `photos/*` is not meant to refuse the spreadsheet beside the photographs; `photos/*.dat` says what it means.
+    found = [path for path in files if path.suffix.lower() in SUFFIXES] or files
+    if "**" not in pattern:
+        for folder in matches:
+            found += _folder(folder, notes) if folder.is_dir() else []
     if not found:
         notes.append(f"Nothing matches {pattern}.")
     return found

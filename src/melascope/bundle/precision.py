@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from melascope.bundle.decision import Decider
 from melascope.bundle.predictor import Predictor
 from melascope.finding import Finding
 from melascope.progress import Progress, silent
@@ -49,44 +49,55 @@ class Change:
         return f"{text} ({shown})." if shown else f"{text}."
 
 
-def to_compare(findings: Iterable[Finding], near: float = NEAR) -> list[bool]:
-    """Return which findings of bfloat16 to compare: the first 64, every 16th, and all near a threshold.
+class PrecisionCheck:
+    """Collects the findings of bfloat16 that are worth comparing, while they are made.
 
-    A decision can only flip near a threshold, so that no flip is missed as
-    long as the largest change stays below `near`.
-    """
-    result = []
-    for i, finding in enumerate(findings):
-        result.append(finding.status == "ok" and (i < _AT_LEAST or i % EVERY == 0 or _is_near(finding, near)))
-    return result
-
-
-def compare(exact: Predictor, fast: Sequence[Finding], progress: Progress = silent) -> Change:
-    """Return how far findings made in bfloat16 are from what a float32 predictor says.
+    These are the first 64, every 16th, and all near a threshold: a decision
+    flips only there, so that none is missed as long as the largest change of
+    a probability stays below 0.05.
 
     Args:
-        exact: The same bundle in float32.
-        fast: Findings of files, made with `precision="bf16"`.
-        progress: Called with the stage `checking bf16`.
+        decider: Of the bundle; it has the thresholds.
     """
-    chosen = [finding for finding, wanted in zip(fast, to_compare(fast), strict=True) if wanted]
-    largest, where, flipped = 0.0, "", []
-    for done, (one, other) in enumerate(_beside(exact, chosen), 1):
-        for code, p in one.probabilities.items():
-            change = abs(p - other.probabilities[code])
+
+    def __init__(self, decider: Decider) -> None:
+        self._decider = decider
+        self._seen = 0
+        self._kept: list[Finding] = []
+
+    def add(self, finding: Finding) -> None:
+        """Look at a finding made with `precision="bf16"`."""
+        if finding.status != "ok":
+            return
+        if self._seen < _AT_LEAST or self._seen % EVERY == 0 or self._near(finding):
+            self._kept.append(replace(finding, heatmap=None))
+        self._seen += 1
+
+    def compare(self, exact: Predictor, progress: Progress = silent) -> Change:
+        """Return how far the findings are from what a float32 predictor of the same bundle says.
+
+        Args:
+            exact: Made with `precision="f32"`; it reads the files again.
+            progress: Called with the stage `checking bf16`.
+        """
+        largest, where, flipped, compared = 0.0, "", [], 0
+        again = exact.predict(finding.path for finding in self._kept)
+        for done, (one, other) in enumerate(zip(again, self._kept, strict=True), 1):
+            progress("checking bf16", done, len(self._kept))
+            if one.status != "ok":  # a file may vanish between the two looks at it
+                continue
+            compared += 1
+            change = max(abs(p - other.probabilities[code]) for code, p in one.probabilities.items())
             if change > largest:
                 largest, where = change, one.path
-        if one.decision != other.decision:
-            flipped.append((one.path, str(one.decision), str(other.decision)))
-        progress("checking bf16", done, len(chosen))
-    return Change(len(fast), len(chosen), largest, where, tuple(flipped))
+            if one.decision != other.decision:
+                flipped.append((one.path, str(one.decision), str(other.decision)))
+        return Change(self._seen, compared, largest, where, tuple(flipped))
 
-
-def _beside(exact: Predictor, fast: Sequence[Finding]) -> Iterator[tuple[Finding, Finding]]:
-    pairs = zip(exact.predict(finding.path for finding in fast), fast, strict=True)
-    # A file may vanish between the two looks at it.
-    return ((one, other) for one, other in pairs if one.status == "ok")
-
-
-def _is_near(finding: Finding, near: float) -> bool:
-    return finding.margin is not None and abs(finding.margin) <= near
+    def _near(self, finding: Finding) -> bool:
+        risks = {"melanoma": finding.melanoma_risk, "malignant": finding.malignancy_risk}
+        return any(
+            risk is not None and abs(risk - point.threshold) <= NEAR
+            for group, point in self._decider.points.items()
+            for risk in (risks[group],)
+        )

@@ -150,6 +150,9 @@ class Predictor:
         image_id = _canonical_id(name) if name else None
         if raw.logits is None:
             return Finding(name, raw.sha256, image_id, "refused", self.model, error=raw.refusal)
+        if not np.isfinite(raw.logits).all():
+            refusal = Refusal("not_finite", "The model gave a number that is not finite for this photograph.")
+            return Finding(name, raw.sha256, image_id, "refused", self.model, error=refusal)
         probabilities = self.probabilities(raw.logits[None])[0]
         verdict = self.decider.judge(probabilities)
         heat = None

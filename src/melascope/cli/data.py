@@ -79,7 +79,9 @@ def show(data_path: Path, out: Path | None, seed: int, as_json: bool, spelling: 
         return 1 if survey.unreadable else 0
     table = Table("diagnosis", *counts["splits"], "all", "share")
     for row in counts["rows"]:
-        table.add_row(row["name"], *(str(row[split]) for split in counts["splits"]), str(row["all"]), f"{row['share']:.1%}")
+        table.add_row(
+            row["name"], *(str(row[split]) for split in counts["splits"]), str(row["all"]), f"{row['share']:.1%}"
+        )
     console.results.print(table)
     console.results.print(counts["sentence"], markup=False, soft_wrap=True)
     if out:
@@ -89,7 +91,9 @@ def show(data_path: Path, out: Path | None, seed: int, as_json: bool, spelling: 
 
 @data.command()
 @click.argument("data_path", metavar="DATA", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="CSV or Parquet table with the column part (or fold).")
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="CSV or Parquet table with the column part (or fold)."
+)
 @click.option("--folds", type=click.IntRange(2), help="Folds for cross-validation instead of parts.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @protocol_option
@@ -107,7 +111,14 @@ def split(
 
     with console.progress() as progress:
         survey, result = split_data(
-            data_path, out=out, folds_wanted=folds, seed=seed, protocol=protocol, spellings=spellings(spelling), progress=progress, **options
+            data_path,
+            out=out,
+            folds_wanted=folds,
+            seed=seed,
+            protocol=protocol,
+            spellings=spellings(spelling),
+            progress=progress,
+            **options,
         )
     table = Table("diagnosis", *map(str, result.columns))
     for name, row in result.iterrows():
@@ -136,6 +147,8 @@ def pack(data_path: Path, size: int, geometry: str, spelling: tuple[str, ...], *
             data_path, size=size, mode=geometry, spellings=spellings(spelling), progress=progress, **options
         )
     console.results.print(
-        f"{len(packed.images)} photographs of {size} x {size} in {environment.cache_folder()}", markup=False, soft_wrap=True
+        f"{len(packed.images)} photographs of {size} x {size} in {environment.cache_folder()}",
+        markup=False,
+        soft_wrap=True,
     )
     return 1 if survey.unreadable else 0

@@ -11,7 +11,9 @@ from melascope.cli.run import machine_options
 
 
 @click.command()
-@click.option("--out", type=click.Path(path_type=Path), default=Path("demo"), show_default=True, help="Folder for everything.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("demo"), show_default=True, help="Folder for everything."
+)
 @click.option("--seed", type=int, default=0, show_default=True)
 @machine_options
 def demo(out: Path, seed: int) -> int:

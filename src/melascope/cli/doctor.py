@@ -34,7 +34,10 @@ def doctor(as_json: bool) -> None:
         ("Python", facts["python"]),
         ("System", facts["system"]),
         ("Processor", f"{facts['processor']}, {facts['cores']} threads used, {facts['memory_gb']} GB memory"),
-        ("bfloat16", {True: "in hardware", False: "not in hardware: slower than float32", None: "unknown"}[facts["bfloat16"]]),
+        (
+            "bfloat16",
+            {True: "in hardware", False: "not in hardware: slower than float32", None: "unknown"}[facts["bfloat16"]],
+        ),
         ("Predicting", "OpenVINO in float32 on " + ", ".join(facts["engines"].get("openvino", ["(not installed)"]))),
         ("Cache", facts["cache"]),
         ("Free disk", f"{facts['disk_free_gb']} GB"),

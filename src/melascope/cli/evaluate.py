@@ -16,12 +16,18 @@ from melascope.cli.run import data_options, machine_options, spellings
 @click.argument("data", type=click.Path(path_type=Path))
 @click.option("--bundle", type=click.Path(path_type=Path), help="The bundle; the installed model by default.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for metrics.json and report.html.")
-@click.option("--protocol", type=click.Choice(["clean", "as-filed"]), default="clean", show_default=True, help="Which rows count.")
-@click.option("--prevalence", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="Of melanoma, for PPV and NPV.")
+@click.option(
+    "--protocol", type=click.Choice(["clean", "as-filed"]), default="clean", show_default=True, help="Which rows count."
+)
+@click.option(
+    "--prevalence", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="Of melanoma, for PPV and NPV."
+)
 @click.option("--json", "as_json", is_flag=True, help="The metrics as JSON on stdout.")
 @data_options
 @machine_options
-def evaluate(data: Path, bundle: Path | None, out: Path, as_json: bool, spelling: tuple[str, ...], **options: Any) -> int:
+def evaluate(
+    data: Path, bundle: Path | None, out: Path, as_json: bool, spelling: tuple[str, ...], **options: Any
+) -> int:
     """Judge a bundle on DATA: every photograph counts as test.
 
     Photographs that the bundle was trained on are left out of the headline and counted.

@@ -34,7 +34,13 @@ def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
             type=click.Path(path_type=Path),
             help="CSV with official labels, lesion or patient ids, by image id; repeatable.",
         ),
-        click.option("--spelling", "spelling", multiple=True, metavar="LABEL=CODE", help='What an unknown label means, such as "mole=NV".'),
+        click.option(
+            "--spelling",
+            "spelling",
+            multiple=True,
+            metavar="LABEL=CODE",
+            help='What an unknown label means, such as "mole=NV".',
+        ),
     ):
         command = option(command)
     return command
@@ -43,8 +49,12 @@ def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options about this machine, each also an environment variable."""
 
-    @click.option("--threads", type=click.IntRange(1), envvar="MELASCOPE_THREADS", help="Threads to use; all cores by default.")
-    @click.option("--cache", type=click.Path(path_type=Path), envvar="MELASCOPE_CACHE", help="Folder for packed images.")
+    @click.option(
+        "--threads", type=click.IntRange(1), envvar="MELASCOPE_THREADS", help="Threads to use; all cores by default."
+    )
+    @click.option(
+        "--cache", type=click.Path(path_type=Path), envvar="MELASCOPE_CACHE", help="Folder for packed images."
+    )
     @functools.wraps(command)
     def wrapped(**options: Any) -> Any:
         import os
@@ -62,9 +72,13 @@ def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option("--resume", is_flag=True, help="Go on with the run in --out."),
         click.option("--tensorboard", is_flag=True, help="Write TensorBoard events into the run folder."),
-        click.option("--limit", type=click.IntRange(1), help="Use only so many photographs, drawn by class: a quick try."),
+        click.option(
+            "--limit", type=click.IntRange(1), help="Use only so many photographs, drawn by class: a quick try."
+        ),
         click.option("--epochs", type=click.IntRange(1), help="Instead of the recipe's."),
-        click.option("--seed", type=int, default=0, show_default=True, help="Of the split, the training and the intervals."),
+        click.option(
+            "--seed", type=int, default=0, show_default=True, help="Of the split, the training and the intervals."
+        ),
         click.option(
             "--protocol",
             type=click.Choice(["clean", "as-filed"]),

@@ -1,1 +1,34 @@
 """Data sets: reading, identity, groups, splitting and packing."""
+
+from melascope.datasets.groups import ambiguous_names, connected, groups, lesion_counts, photographs
+from melascope.datasets.identity import canonical_id, perceptual_hash, scan, sha256
+from melascope.datasets.pack import Pack, pack
+from melascope.datasets.readers import READERS, Reader, Source, read
+from melascope.datasets.split import SplitResult, folds, split
+from melascope.datasets.table import check, load, save
+from melascope.datasets.trainable import check_trainable
+
+__all__ = [
+    "READERS",
+    "Pack",
+    "Reader",
+    "Source",
+    "SplitResult",
+    "ambiguous_names",
+    "canonical_id",
+    "check",
+    "check_trainable",
+    "connected",
+    "folds",
+    "groups",
+    "lesion_counts",
+    "load",
+    "pack",
+    "perceptual_hash",
+    "photographs",
+    "read",
+    "save",
+    "scan",
+    "sha256",
+    "split",
+]

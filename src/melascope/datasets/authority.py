@@ -53,7 +53,7 @@ def _one_each(rows: pd.DataFrame, column: str, where: str) -> pd.Series:
     if twice.any() and column in ("diagnosis", "lesion_id", "patient_id"):
         first = given[twice].iloc[0]["image_id"]
         values = " and ".join(map(str, given.loc[given["image_id"] == first, column]))
-        raise DataError(f'{where} contradicts itself: {first} has the {column.replace("_", " ")} {values}.')
+        raise DataError(f"{where} contradicts itself: {first} has the {column.replace('_', ' ')} {values}.")
     return given.drop_duplicates("image_id").set_index("image_id")[column]
 
 

@@ -94,7 +94,8 @@ def perceptual_hash(array: np.ndarray) -> np.ndarray:
     """
     from PIL import Image
 
-    grey = Image.fromarray(np.ascontiguousarray(array)).convert("L")
+    # Averaged in floats: rounding to whole grey levels would decide the signs of small coefficients.
+    grey = Image.fromarray(np.ascontiguousarray(array)).convert("L").convert("F")
     small = np.asarray(grey.resize((_HASH_GRID, _HASH_GRID), Image.Resampling.BOX), dtype=np.float32)
     cosines = _cosines()
     coefficients = cosines @ (small - small.mean()) @ cosines.T
@@ -130,13 +131,14 @@ def scan(table: pd.DataFrame, threads: int | None = None, progress: Progress = s
     names = [str(path) for path in paths]
     done = 0
     progress("reading photographs", 0, len(names))
-    pool = ThreadPoolExecutor(thread_count(threads), thread_name_prefix="scan")
+    workers = thread_count(threads)
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="scan")
     try:
         waiting: dict[Future[list[tuple[Any, ...]]], int] = {}
         remaining = iter(starts)
         while True:
             # A short queue keeps a million paths from becoming a million futures.
-            while len(waiting) < 4 * pool._max_workers and (start := next(remaining, None)) is not None:
+            while len(waiting) < 4 * workers and (start := next(remaining, None)) is not None:
                 waiting[pool.submit(_look_at_all, names[start : start + _FILES_PER_TASK])] = start
             if not waiting:
                 break
@@ -166,8 +168,9 @@ def _look_at(path: str) -> tuple[Any, ...]:
     try:
         data = read_file(path)
         content, size = sha256(data), len(data)
-        header = read_header(data)
+        # Decoding comes first: it checks the limits and tells best what is wrong.
         hashed = perceptual_hash(decode(data, at_least=_DECODE_AT_LEAST)).tobytes().hex()
+        header = read_header(data)
     except ImageError as error:
         return content, None, None, size, None, error.kind, str(error)
     return content, header.width, header.height, size, hashed, None, None
@@ -175,7 +178,8 @@ def _look_at(path: str) -> tuple[Any, ...]:
 
 def hash_distances(a: pd.Series, b: pd.Series) -> np.ndarray:
     """Return how many of the 256 bits differ `(n,)`, for two columns of hashes in hexadecimal; none may be empty."""
-    return np.bitwise_count(_bits(a) ^ _bits(b)).sum(axis=1, dtype=np.int64)
+    counts: np.ndarray = np.bitwise_count(_bits(a) ^ _bits(b)).sum(axis=1, dtype=np.int64)
+    return counts
 
 
 def _bits(column: pd.Series) -> np.ndarray:

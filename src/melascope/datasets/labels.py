@@ -158,7 +158,8 @@ def normalise(cells: pd.DataFrame, where: str, spellings: Mapping[str, str] | No
         )
     empty = named.isna().to_numpy()
     if empty.any():
-        raise DataError(f'{where} has {int(empty.sum())} rows with an empty "{named.name}", first in row {_row(empty)}.')
+        count = int(empty.sum())
+        raise DataError(f'{where} has {count} rows with an empty "{named.name}", first in row {_row(empty)}.')
     result = pd.DataFrame({"image_id": canonical_ids(named)})
     for column, names in _ALIASES.items():
         name = next((name for name in names if name in cells.columns), None)
@@ -220,8 +221,9 @@ def _one_hot(cells: pd.DataFrame, columns: Mapping[str, str], where: str) -> pd.
             f"{where} names {int(hot[wrong.argmax()].sum())} classes in row {_row(wrong)}; a row names exactly one."
         )
     codes = pd.Series([*columns.values(), *["unknown"] * (len(names) - len(columns))], dtype="string")
-    labels = codes.iloc[hot.argmax(axis=1)].reset_index(drop=True)
-    return labels.mask(hot.sum(axis=1) == 0, "NV")
+    labels: pd.Series = codes.iloc[hot.argmax(axis=1)].reset_index(drop=True)
+    labels[hot.sum(axis=1) == 0] = "NV"
+    return labels
 
 
 def _melanoma(column: pd.Series, where: str) -> pd.Series:
@@ -231,7 +233,8 @@ def _melanoma(column: pd.Series, where: str) -> pd.Series:
     labels = text.map(meanings)
     bad = (labels.isna() & text.notna()).to_numpy()
     if bad.any():
-        raise DataError(f'{where} has "{text[bad].iloc[0]}" in column "{column.name}", row {_row(bad)}; 0 or 1 is needed.')
+        place = f'in column "{column.name}", row {_row(bad)}'
+        raise DataError(f'{where} has "{text[bad].iloc[0]}" {place}; 0 or 1 is needed.')
     return labels.astype("string")
 
 

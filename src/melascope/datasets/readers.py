@@ -134,16 +134,15 @@ def _is_folder(source: Source) -> bool:
 
 
 def _read_folders(source: Source) -> pd.DataFrame:
-    """Class folders: the innermost folder that is named after a diagnosis is the label, `Train` and `Test` the split."""
+    """Class folders: the innermost folder named after a diagnosis is the label, `Train` or `Test` the split."""
     found = images_below(source.path)
     if not found:
         raise DataError(f"{source.path} holds no photographs{_other_tables(source.path)}.")
-    labels: dict[tuple[str, ...], str | None] = {}
-    splits: dict[tuple[str, ...], str | None] = {}
-    for folders in {parts[:-1] for parts in found}:
-        labels[folders] = _label(folders, source.spellings)
-        splits[folders] = next(filter(None, map(split_of, folders)), None)
-    _refuse_unknown(source, labels)
+    every = sorted({parts[:-1] for parts in found})
+    depths = {folders: _label_depth(folders, source.spellings) for folders in every}
+    _refuse_unknown(source, depths)
+    labels = {f: diagnosis.parse(f[d], source.spellings) for f, d in depths.items() if d is not None}
+    splits = {folders: next(filter(None, map(split_of, folders)), None) for folders in every}
     return pd.DataFrame(
         {
             "image_id": [canonical_id(parts[-1]) for parts in found],
@@ -155,38 +154,47 @@ def _read_folders(source: Source) -> pd.DataFrame:
     )
 
 
-def _label(folders: tuple[str, ...], spellings: Mapping[str, str]) -> str | None:
-    for name in reversed(folders):
+def _label_depth(folders: tuple[str, ...], spellings: Mapping[str, str]) -> int | None:
+    """Return which of the folders is named after a diagnosis; the innermost counts."""
+    for depth in reversed(range(len(folders))):
         try:
-            return diagnosis.parse(name, spellings)
+            diagnosis.parse(folders[depth], spellings)
         except DataError:
             continue
+        return depth
     return None
 
 
-def _refuse_unknown(source: Source, labels: Mapping[tuple[str, ...], str | None]) -> None:
-    if all(label is None for label in labels.values()):
-        names = sorted({name for folders in labels for name in folders if split_of(name) is None})
-        if not names:
-            raise DataError(
-                f"{source.path} holds photographs but no folder that says their diagnosis. Sort them into folders "
-                f"named after diagnoses, or give a table of labels with --images{_other_tables(source.path)}."
-            )
-    for folders in sorted(folders for folders, label in labels.items() if label is None):
-        named = [name for name in folders if split_of(name) is None]
-        place = source.path.joinpath(*folders)
-        if not named:
-            raise DataError(f"{place} holds photographs beside its class folders; move each into the folder of its class.")
-        try:
-            diagnosis.parse(named[0], source.spellings)
-        except DataError as error:
-            raise DataError(f"{place}: {error}") from None
+def _refuse_unknown(source: Source, depths: Mapping[tuple[str, ...], int | None]) -> None:
+    unknown = [folders for folders, depth in depths.items() if depth is None]
+    if not unknown:
+        return
+    usual = [depth for depth in depths.values() if depth is not None]
+    names = sorted({name for folders in unknown for name in folders if split_of(name) is None})
+    if not usual and not names:
+        raise DataError(
+            f"{source.path} holds photographs but no folder that says their diagnosis. Sort them into folders "
+            f"named after diagnoses, or give a table of labels with --images{_other_tables(source.path)}."
+        )
+    folders = unknown[0]
+    place = source.path.joinpath(*folders)
+    named = [name for name in folders if split_of(name) is None]
+    if not named:
+        raise DataError(f"{place} holds photographs beside its class folders; move each into the folder of its class.")
+    # The folder at which its sisters name their class is the one whose name is not understood.
+    depth = max(set(usual), key=usual.count) if usual else folders.index(named[0])
+    name = folders[depth] if depth < len(folders) and split_of(folders[depth]) is None else named[-1]
+    try:
+        diagnosis.parse(name, source.spellings)
+    except DataError as error:
+        hint = "" if usual else _other_tables(source.path)
+        raise DataError(f"{place}{hint}: {error}") from None
 
 
 def _other_tables(folder: Path) -> str:
     """Say which tables a folder holds, for one who gave the folder and meant the table."""
     tables = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in TABLE_ENDINGS)
-    return f" (it holds {', '.join(tables[:3])}: give that instead of the folder)" if tables else ""
+    return f" (there is {', '.join(tables[:3])}: give that instead of the folder)" if tables else ""
 
 
 def _is_ham10000(source: Source) -> bool:

@@ -1,130 +1,26 @@
-"""Every score of one part, with intervals, in one pass of the bootstrap."""
+"""The sections of one part of `metrics.json`: classes, groups with their operating points, calibration."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from melascope.evaluation.measures import Scores, distinct
 from melascope.evaluation.sample import Sample
 from melascope.statistics import (
     Estimate,
     bootstrap,
-    brier,
-    class_scores,
     confusion,
     interval,
-    log_loss,
-    members,
     net_benefit,
     predictive_values,
-    ranking,
     rates,
-    reliability,
-    sample_size,
-    slope_intercept,
     threshold_for,
-    wilson,
 )
-from melascope.statistics.calibration import Reliability, binned
 from melascope.statistics.intervals import FEW, Array
-from melascope.statistics.scores import Ranking, balanced_accuracy_of
-
-Points = Mapping[str, Mapping[str, Mapping[str, Any]]]
-"""`decision["operating_points"]`: group, name, and the point."""
-
-
-def distinct(groups: Array, rows: Array | None = None) -> int:
-    """Return how many groups the rows (all, or those of a mask) come from."""
-    return len(np.unique(groups if rows is None else groups[rows]))
-
-
-class Scores:
-    """The scores of a sample: their values, and their values over bootstrap draws.
-
-    Each is held under a name such as `auc/MEL`; `estimate` joins a name with
-    the rows that stand behind it.
-    """
-
-    def __init__(self, sample: Sample, points: Points, draws: int, seed: int) -> None:
-        self.sample, self.points = sample, points
-        self.diagrams = {group: reliability(risk, sample.truth[group]) for group, risk in sample.risk.items()}
-        self.values = {name: value[..., 0] for name, value in self._all(np.ones((len(sample), 1))).items()}
-        self.samples = bootstrap(self._all, sample.groups, sample.y, draws, seed, len(sample))
-        self.draws, self.seed = draws, seed
-
-    def _all(self, w: Array) -> dict[str, Array]:
-        s = self.sample
-        matrix = confusion(s.y, s.p.argmax(axis=1), len(s.classes), w)
-        result: dict[str, Array] = {
-            "accuracy": np.einsum("iik->k", matrix) / matrix.sum(axis=(0, 1)),
-            "balanced_accuracy": balanced_accuracy_of(matrix),
-            "log_loss": log_loss(s.p, s.y, w),
-        }
-        for name, per_class in class_scores(matrix).items():
-            result |= {f"{name}/{code}": per_class[i] for i, code in enumerate(s.classes)}
-        rankings: dict[str, Ranking] = {}
-        for i, code in enumerate(s.classes):
-            rankings[code] = ranking(s.p[:, i], s.y == i, w)
-        for group, risk in s.risk.items():
-            # Melanoma is one class: its risk has been ranked already.
-            twin = [c for i, c in enumerate(s.classes) if np.array_equal(risk, s.p[:, i]) and s.truth[group].any()]
-            twin = [c for c in twin if np.array_equal(s.truth[group], s.y == s.classes.index(c))]
-            rankings[group] = rankings[twin[0]] if twin else ranking(risk, s.truth[group], w)
-            result |= self._calibration(group, risk, s.truth[group], self.diagrams[group], w)
-            for name, point in self.points.get(group, {}).items():
-                found, passed = rates(risk >= point["threshold"], s.truth[group], w)
-                result |= {f"sensitivity/{group}/{name}": found, f"specificity/{group}/{name}": passed}
-        for name, scores in rankings.items():
-            result |= {
-                f"auc/{name}": scores.auc,
-                f"pauc80/{name}": scores.partial_auc,
-                f"average_precision/{name}": scores.average_precision,
-            }
-        return result | self._alerts(w)
-
-    @staticmethod
-    def _calibration(group: str, risk: Array, truth: Array, diagram: Reliability, w: Array) -> dict[str, Array]:
-        slope, intercept = slope_intercept(risk, truth, w)
-        mass = np.stack([w[diagram.bin_of_row == i].sum(axis=0, dtype=float) for i in range(len(diagram.n))])
-        gap = np.nan_to_num(binned(risk - truth, diagram.bin_of_row, w))
-        return {
-            f"slope/{group}": slope,
-            f"intercept/{group}": intercept,
-            f"brier/{group}": brier(risk, truth, w),
-            f"ece/{group}": (np.abs(gap) * mass).sum(axis=0) / mass.sum(axis=0),
-            f"observed/{group}": binned(truth.astype(float), diagram.bin_of_row, w),
-        }
-
-    def alert(self) -> Array | None:
-        """Return which rows alert, on melanoma or on malignancy, at the first operating point; None without any."""
-        fired = [
-            self.sample.risk[group] >= next(iter(named.values()))["threshold"]
-            for group, named in self.points.items()
-            if named
-        ]
-        return np.logical_or.reduce(fired) if fired else None
-
-    def _alerts(self, w: Array) -> dict[str, Array]:
-        alert = self.alert()
-        if alert is None:
-            return {}
-        truth = self.sample.truth
-        return {
-            "alerts/rate": (alert.astype(w.dtype) @ w) / w.sum(axis=0),
-            "alerts/melanoma_sensitivity": rates(alert, truth["melanoma"], w)[0],
-            "alerts/malignant_sensitivity": rates(alert, truth["malignant"], w)[0],
-            "alerts/benign_specificity": rates(alert, truth["malignant"], w)[1],
-        }
-
-    def estimate(self, name: str, rows: Array | None = None, n_units: float | None = None, share: bool = True) -> Any:
-        """Return `{"value", "low", "high", "n"}` of a score; `rows` is the mask of its denominator."""
-        n = len(self.sample) if rows is None else int(rows.sum())
-        number = distinct(self.sample.groups, rows) if n_units is None else n_units
-        value = float(self.values[name])
-        return interval(self.samples[name], value, n, int(number), proportion=share).to_json()
 
 
 def classification(scores: Scores) -> dict[str, Any]:
@@ -209,7 +105,7 @@ def _operating_point(
         edges = [(result["sensitivity"][end], result["specificity"][end]) for end in ("low", "high")]
         for which, key in enumerate(("ppv", "npv")):
             estimate = interval(over_draws[which], float(values[which]), len(truth), n_units, proportion=False)
-            collapsed = min(n_units, FEW) < FEW or any(float(scores.values[k]) in (0.0, 1.0) for k in keys)
+            collapsed = n_units < FEW or any(float(scores.values[k]) in (0.0, 1.0) for k in keys)
             if collapsed and None not in (*edges[0], *edges[1]):
                 # No percentiles there: the ends of both intervals together bound the predictive value.
                 low, high = (float(predictive_values(*edge, prevalence)[which]) for edge in edges)
@@ -319,70 +215,3 @@ def _ece(scores: Scores, group: str) -> dict[str, Any]:
     value, n = float(scores.values[f"ece/{group}"]), len(scores.sample)
     around = interval(scores.samples[f"ece/{group}"], value, n, proportion=False)
     return Estimate(value, max(0.0, 2 * value - around.high), max(0.0, 2 * value - around.low), n).to_json()
-
-
-def set_section(sample: Sample, rule: Mapping[str, Any] | None, draws: int, seed: int) -> dict[str, Any] | None:
-    """Return coverage and mean size of the prediction sets, in all and per class; None where there are none."""
-    if not rule:
-        return None
-    inside = members(sample.p, rule["quantiles"])
-    covered = inside[np.arange(len(sample)), sample.y].astype(float)
-    size = inside.sum(axis=1).astype(float)
-
-    def both(rows: Array) -> dict[str, Any]:
-        n, n_units = int(rows.sum()), distinct(sample.groups, rows)
-        if not n:
-            nothing = Estimate(math.nan, math.nan, math.nan, 0).to_json()
-            return {"n": 0, "coverage": nothing, "size": nothing}
-        values = np.stack([covered[rows], size[rows]])
-        mean: Callable[[Array], Array] = lambda w: values @ w / w.sum(axis=0)  # noqa: E731
-        samples = bootstrap(mean, sample.groups[rows], sample.y[rows], draws, seed, n)
-        return {
-            "n": n,
-            "coverage": interval(samples[:, 0], float(values[0].mean()), n, n_units).to_json(),
-            "size": interval(samples[:, 1], float(values[1].mean()), n, n_units, proportion=False).to_json(),
-        }
-
-    everything = both(np.ones(len(sample), dtype=bool))
-    return {
-        "coverage_wanted": rule["coverage"],
-        "coverage": everything["coverage"],
-        "size": everything["size"],
-        "per_class": {code: both(sample.y == i) for i, code in enumerate(sample.classes)},
-    }
-
-
-def size_section(sample: Sample, singular: str = "photographs") -> dict[str, Any]:
-    """Return what the numbers of melanomas and of malignant lesions can show (sample-size statement)."""
-    result = {}
-    for group, truth in sample.truth.items():
-        rows, n = int(truth.sum()), distinct(sample.groups, truth)
-        size = sample_size(n)
-        what = "melanoma" if group == "melanoma" else "malignant"
-        result[group] = {
-            "n": rows,
-            "n_groups": n,
-            "at": size["at"],
-            "low": size["low"],
-            "high": size["high"],
-            "width": size["width"],
-            "needed_for_width_0.10": size["needed"],
-            "text": f"{rows} {what} {singular} in {n} independent groups: were {size['at']:.0%} of them found, the 95 % "
-            f"interval would reach from {size['low']:.2f} to {size['high']:.2f}. "
-            f"An interval no wider than 0.10 needs {size['needed']}.",
-        }
-    return result
-
-
-def too_few(sample: Sample) -> list[dict[str, Any]]:
-    """Return the classes and groups with fewer than ten independent units: nothing is judged on them."""
-    rows = [("class", code, sample.y == i) for i, code in enumerate(sample.classes)]
-    rows += [("group", group, truth) for group, truth in sample.truth.items()]
-    return [
-        {"kind": kind, "name": name, "n": int(mask.sum()), "n_groups": distinct(sample.groups, mask)}
-        for kind, name, mask in rows
-        if distinct(sample.groups, mask) < FEW
-    ]
-
-
-__all__ = ["Scores", "wilson"]

@@ -100,7 +100,9 @@ def predict_table(predictor: Streams, table: pd.DataFrame, progress: Progress | 
     return pd.concat([result, pd.DataFrame(numbers)], axis=1)
 
 
-def predictions_of(table: pd.DataFrame, logits: Array, classes: Sequence[str], temperature: float = 1.0) -> pd.DataFrame:
+def predictions_of(
+    table: pd.DataFrame, logits: Array, classes: Sequence[str], temperature: float = 1.0
+) -> pd.DataFrame:
     """Return predictions from logits `(n, c)` that are at hand, in the table's order; NaN rows count as refused."""
     z = np.asarray(logits, dtype=float)
     if z.shape != (len(table), len(classes)):
@@ -153,7 +155,7 @@ class Vocabulary:
     """The classes in which labels and predictions can both be told.
 
     Attributes:
-        classes: The codes, in the order of tables and figures.
+        classes: The codes.
         coarsened: Whether the model's classes had to be summed.
     """
 
@@ -168,7 +170,7 @@ def vocabulary(labels: Sequence[str], classes: Sequence[str]) -> Vocabulary:
         >>> vocabulary(["MEL", "AKIEC"], diagnosis.ISIC_2019).classes
         ('MEL', 'NV', 'BCC', 'AKIEC', 'BKL', 'DF', 'VASC')
     """
-    own = diagnosis.ordered(classes)
+    own = tuple(classes)  # in the model's order, which is that of its prediction sets' limits
     best, held = Vocabulary(own, False), _held(labels, own)
     for known in (diagnosis.ISIC_2019, diagnosis.ISIC_2018):
         to = [diagnosis.coarsen_label(code, known) for code in own]
@@ -177,7 +179,7 @@ def vocabulary(labels: Sequence[str], classes: Sequence[str]) -> Vocabulary:
         coarse = diagnosis.ordered(code for code in to if code is not None)
         count = _held(labels, coarse)
         if count > held:
-            best, held = Vocabulary(coarse, coarse != own), count
+            best, held = Vocabulary(coarse, set(coarse) != set(own)), count
     return best
 
 

@@ -57,7 +57,7 @@ def group_names(frame: pd.DataFrame) -> Array:
         if column in frame.columns:
             values = frame[column].astype("string")
             names = names.fillna(column + ":" + values.mask(values.str.strip() == ""))
-    return names.to_numpy(dtype=object, na_value=None)
+    return np.array(names.fillna(""), dtype=object)  # `units` takes an empty name for a group of one's own
 
 
 def known_lesions(frame: pd.DataFrame) -> Array:

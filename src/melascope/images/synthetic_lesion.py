@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from melascope.images.synthetic_looks import Look, draw_look
-from melascope.images.synthetic_view import Canvas, Framing, Ink, photograph
+from melascope.images.synthetic_view import Canvas, Framing, Ink, over, photograph
 
 # Fitzpatrick I to VI as sRGB, between the tones that dermoscopy shows of each.
 _SKIN = np.array(
@@ -91,8 +91,9 @@ def _skin(rng: np.random.Generator, canvas: Canvas, tone: float) -> np.ndarray:
     brown = brown + np.float32(depth) * (first + second)
     fine = canvas.noise(rng, 16)
     freckles = rng.uniform(0.05, 0.25) if rng.random() < 0.3 else 0.0
-    brown = brown + np.float32(freckles) * _step(canvas.noise(rng, 9), 1.7, 1.2) + np.float32(0.015) * fine
-    return base * np.exp(-brown[..., None] * _MELANIN - blood[..., None] * _BLOOD)
+    brown = brown + np.float32(freckles) * _step(canvas.noise(rng, 10), 2.6, 2.0) + np.float32(0.015) * fine
+    skin: np.ndarray = base * np.exp(-brown[..., None] * _MELANIN - blood[..., None] * _BLOOD)
+    return skin
 
 
 def _paint(rng: np.random.Generator, canvas: Canvas, look: Look, skin: np.ndarray) -> np.ndarray:
@@ -112,12 +113,12 @@ def _paint(rng: np.random.Generator, canvas: Canvas, look: Look, skin: np.ndarra
     painted = skin * np.exp(-brown[..., None] * melanin - redness[..., None] * _BLOOD)
     light = np.float32(0.35 + 0.65 * float(skin.mean()) / 0.7)
     blue = look.blue * inside * _step(patches + 0.8 * side, 0.6, 1.8)
-    painted = _over(painted, blue, _BLUE * light)
+    painted = over(painted, blue, _BLUE * light)
     white = look.white * inside * _step(canvas.noise(rng, 2.2, 3) - 0.8 * side, 0.9, 1.6)
-    painted = _over(painted, white + look.central_white * inside * _step(depth + 0.1 * rough, 0.55, 0.2), _WHITE * light)
+    painted = over(painted, white + look.central_white * inside * _step(depth + 0.1 * rough, 0.55, 0.2), _WHITE * light)
     painted = _details(rng, canvas, look, painted, light)
     if look.scale:
-        painted = _over(painted, look.scale * inside * _step(canvas.noise(rng, 7, 3), 1.1, 1.4), _WHITE * light)
+        painted = over(painted, look.scale * inside * _step(canvas.noise(rng, 7, 3), 1.1, 1.4), _WHITE * light)
     return painted
 
 
@@ -147,7 +148,7 @@ def _shape(rng: np.random.Generator, canvas: Canvas, look: Look) -> tuple[np.nda
 def _structures(rng: np.random.Generator, canvas: Canvas, look: Look, patches: np.ndarray) -> np.ndarray:
     """Return the factor by which network and globules change the pigment."""
     factor = np.ones((canvas.height, canvas.width), np.float32)
-    density, angle = rng.uniform(30, 42), rng.uniform(0, np.pi)
+    density, angle = rng.uniform(36, 54), rng.uniform(0, np.pi)
     if look.network:
         # Three waves at 60 degrees make a honeycomb; noise in their phases makes it atypical.
         comb = np.zeros_like(factor)
@@ -179,7 +180,7 @@ def _details(
         for place in places(look.nests, 0.85):
             radius = length(rng.uniform(0.03, 0.11))
             ink.blob(place, (radius, radius * rng.uniform(0.6, 1.4)), rng.uniform(0.5, 0.9))
-        painted = _over(painted, ink.mask(length(0.018)), _DEEP * light)
+        painted = over(painted, ink.mask(length(0.018)), _DEEP * light)
     if look.lacunae:
         ink = Ink(canvas)
         for place in places(look.lacunae, 0.85):
@@ -204,7 +205,7 @@ def _details(
         for place in places(look.cysts, 0.85):
             radius = length(rng.uniform(0.012, 0.04))
             ink.blob(place, (radius, radius), rng.uniform(0.5, 0.9))
-        painted = _over(painted, ink.mask(length(0.012)), _WHITE * light)
+        painted = over(painted, ink.mask(length(0.012)), _WHITE * light)
     return painted
 
 
@@ -212,7 +213,7 @@ def _vessel(rng: np.random.Generator, canvas: Canvas, ink: Ink, radius: float) -
     """Draw a vessel that enters from the rim and branches twice."""
     turn = rng.uniform(0, 2 * np.pi)
     begin = 0.9 * radius * np.array([np.cos(turn), np.sin(turn)])
-    branches = [(begin, turn + np.pi + rng.normal(0, 0.4), 0.024)]
+    branches = [(begin, turn + np.pi + rng.normal(0, 0.4), 0.018)]
     for _ in range(3):
         grown = []
         for start, heading, width in branches:
@@ -227,12 +228,4 @@ def _vessel(rng: np.random.Generator, canvas: Canvas, ink: Ink, radius: float) -
 def _step(values: np.ndarray, threshold: float | np.ndarray, softness: float) -> np.ndarray:
     """Return 0 below the threshold and 1 above it, with a soft passage."""
     share = np.clip((values - threshold) / softness + np.float32(0.5), 0, 1)
-    return share * share * (3 - 2 * share)
-
-
-def _over(painted: np.ndarray, opacity: np.ndarray, colour: np.ndarray) -> np.ndarray:
-    """Lay a colour over the picture."""
-    mask = np.clip(opacity, 0, 1).astype(np.float32)[..., None]
-    return painted * (1 - mask) + mask * colour
-
-
+    return np.asarray(share * share * (3 - 2 * share))

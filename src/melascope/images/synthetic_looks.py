@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from melascope.diagnosis import DIAGNOSES, parse
+from melascope.diagnosis import parse
 
 
 @dataclass(frozen=True)
@@ -104,31 +104,31 @@ class _Dice:
 
 def _melanocytic(dice: _Dice, atypia: float) -> Look:
     return Look(
-        radius=dice.near(0.34 + 0.2 * atypia, 0.09, 0.16, 0.75),
+        radius=dice.near(0.32 + 0.22 * atypia, 0.08, 0.16, 0.75),
         elongation=dice.between(0.0, 0.3),
         irregularity=dice.near(0.02 + 0.11 * atypia, 0.025, 0.01),
         border=dice.near(0.1 - 0.05 * atypia, 0.03, 0.025, 0.2),
-        asymmetry=dice.near(0.05 + 0.75 * atypia, 0.15, 0.0, 1.0),
+        asymmetry=dice.near(0.03 + 0.8 * atypia, 0.12, 0.0, 1.0),
         melanin=dice.near(0.85 + 0.25 * atypia, 0.25, 0.35, 1.6),
         variegation=dice.near(0.12 + 0.5 * atypia, 0.1, 0.05, 0.9),
         centre=dice.near(0.15 * (1 - atypia), 0.25, -0.4, 0.6),
         blotches=dice.sometimes(0.1 + 0.6 * atypia, 0.2, 0.9),
-        network=dice.sometimes(0.65, 0.25, 0.8),
+        network=dice.sometimes(0.75, 0.3, 0.8),
         disorder=dice.near(0.1 + 0.7 * atypia, 0.12, 0.0, 1.0),
         globules=dice.sometimes(0.4, 0.2, 0.7),
         streaks=dice.sometimes(0.05 + 0.4 * atypia, 0.08, 0.25),
-        blue=dice.sometimes(0.05 + 0.6 * atypia**1.5, 0.25, 0.7),
-        white=dice.sometimes(0.03 + 0.45 * atypia**1.5, 0.2, 0.6),
+        blue=dice.sometimes(0.03 + 0.75 * atypia**1.5, 0.3, 0.75),
+        white=dice.sometimes(0.02 + 0.5 * atypia**1.5, 0.25, 0.65),
         blood=dice.near(0.06 + 0.2 * atypia, 0.08),
     )
 
 
 def _nevus(dice: _Dice) -> Look:
-    return _melanocytic(dice, dice.beta(1.5, 4.0))
+    return _melanocytic(dice, dice.beta(1.5, 5.5))
 
 
 def _melanoma(dice: _Dice) -> Look:
-    return _melanocytic(dice, dice.beta(4.0, 1.8))
+    return _melanocytic(dice, dice.beta(4.2, 1.6))
 
 
 def _basal_cell_carcinoma(dice: _Dice) -> Look:
@@ -138,12 +138,12 @@ def _basal_cell_carcinoma(dice: _Dice) -> Look:
         irregularity=dice.near(0.07, 0.03, 0.02),
         border=dice.near(0.1, 0.03, 0.04, 0.2),
         asymmetry=dice.near(0.4, 0.2, 0.0, 1.0),
-        melanin=dice.sometimes(0.5, 0.05, 0.4),
+        melanin=dice.sometimes(0.6, 0.1, 0.8),
         variegation=dice.between(0.2, 0.5),
         white=dice.sometimes(0.5, 0.1, 0.45),
-        blood=dice.near(0.38, 0.13, 0.1, 0.8),
-        nests=dice.count(4.0),
-        vessels=dice.count(2.2),
+        blood=dice.near(0.28, 0.14, 0.05, 0.8),
+        nests=dice.count(2.5),
+        vessels=dice.count(1.5),
         scale=dice.sometimes(0.2, 0.1, 0.4),
     )
 
@@ -157,16 +157,16 @@ def _benign_keratosis(dice: _Dice) -> Look:
         asymmetry=dice.near(0.25, 0.15, 0.0, 1.0),
         melanin=dice.near(0.7, 0.25, 0.2, 1.5),
         variegation=dice.between(0.15, 0.45),
-        blotches=dice.sometimes(0.2, 0.2, 0.5),
-        network=dice.sometimes(0.15, 0.2, 0.4),
+        blotches=dice.sometimes(0.15, 0.2, 0.5),
+        network=dice.sometimes(0.1, 0.2, 0.4),
         disorder=dice.between(0.2, 0.7),
         globules=dice.sometimes(0.25, 0.2, 0.5),
         blood=dice.near(0.08, 0.08),
-        cysts=dice.count(5.0),
-        comedones=dice.count(4.0),
-        ridges=dice.sometimes(0.5, 0.15, 0.5),
+        cysts=dice.count(7.0),
+        comedones=dice.count(5.0),
+        ridges=dice.sometimes(0.6, 0.2, 0.55),
         scale=dice.sometimes(0.25, 0.1, 0.35),
-        yellow=dice.between(0.0, 0.35),
+        yellow=dice.between(0.1, 0.6),
     )
 
 
@@ -237,7 +237,6 @@ _LOOKS: Mapping[str, Callable[[_Dice], Look]] = {
     "AKIEC": _actinic_keratosis,
     "SCC": _squamous_cell_carcinoma,
 }
-assert set(_LOOKS) == set(DIAGNOSES)
 
 
 def draw_look(rng: np.random.Generator, diagnosis: str) -> Look:

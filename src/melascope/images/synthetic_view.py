@@ -26,8 +26,8 @@ class Framing:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Framing:
-        """Draw a framing: 0.85 to 1.2 times, any angle, off the centre by a tenth or so."""
-        zoom = float(np.exp(rng.uniform(np.log(0.85), np.log(1.2))))
+        """Draw a framing: 1 to 1.4 times, any angle, off the centre by a tenth or so."""
+        zoom = float(np.exp(rng.uniform(0.0, np.log(1.4))))
         return cls(zoom, float(rng.uniform(0, 2 * np.pi)), (float(rng.normal(0, 0.09)), float(rng.normal(0, 0.09))))
 
 
@@ -152,7 +152,7 @@ def photograph(skin: np.ndarray, canvas: Canvas, rng: np.random.Generator) -> np
     image = Image.fromarray((np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8))
     image = image.filter(ImageFilter.GaussianBlur(rng.uniform(0.2, 0.7) * canvas.unit / 64))
     grain = rng.standard_normal((canvas.height, canvas.width, 1), dtype=np.float32) * np.float32(rng.uniform(1, 4))
-    return (np.clip(np.asarray(image) + grain, 0, 255) + 0.499).astype(np.uint8)
+    return np.asarray(np.clip(np.asarray(image) + grain, 0, 255) + 0.499, np.uint8)
 
 
 def _hair(picture: np.ndarray, canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
@@ -163,15 +163,14 @@ def _hair(picture: np.ndarray, canvas: Canvas, rng: np.random.Generator) -> np.n
     thickness = rng.uniform(0.7, 1.5) * unit / 64
     for _ in range(int(rng.integers(1, 15))):
         angle = main + rng.normal(0, 0.5)
-        along, over = np.array([np.cos(angle), np.sin(angle)]), np.array([-np.sin(angle), np.cos(angle)])
-        start = middle + unit * (over * rng.uniform(-1.2, 1.2) - along * rng.uniform(0.2, 1.5))
+        along, aside = np.array([np.cos(angle), np.sin(angle)]), np.array([-np.sin(angle), np.cos(angle)])
+        start = middle + unit * (aside * rng.uniform(-1.2, 1.2) - along * rng.uniform(0.2, 1.5))
         end = start + unit * along * rng.uniform(0.8, 2.6)
-        bend = (start + end) / 2 + unit * over * rng.normal(0, 0.25)
+        bend = (start + end) / 2 + unit * aside * rng.normal(0, 0.25)
         curve = (1 - steps) ** 2 * start + 2 * steps * (1 - steps) * bend + steps**2 * end
         ink.line(curve, thickness * rng.uniform(0.7, 1.3), rng.uniform(0.6, 0.95))
     colour = np.array([(0.1, 0.08, 0.07), (0.22, 0.14, 0.09), (0.45, 0.34, 0.2)])[rng.choice(3, p=[0.55, 0.3, 0.15])]
-    mask = ink.mask()[..., None]
-    return picture * (1 - mask) + mask * colour.astype(np.float32)
+    return over(picture, ink.mask(), colour)
 
 
 def _bubbles(picture: np.ndarray, canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
@@ -183,8 +182,7 @@ def _bubbles(picture: np.ndarray, canvas: Canvas, rng: np.random.Generator) -> n
         rim.ring(centre, radius, 0.7)
         rim.blob(centre - 0.45 * radius, (0.18 * radius, 0.18 * radius), 1.0)
     picture = picture * (1 + 0.12 * inside.mask()[..., None])
-    bright = 0.7 * rim.mask()[..., None]
-    return picture * (1 - bright) + bright
+    return over(picture, 0.7 * rim.mask(), np.ones(3))
 
 
 def _ruler(picture: np.ndarray, canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
@@ -196,10 +194,11 @@ def _ruler(picture: np.ndarray, canvas: Canvas, rng: np.random.Generator) -> np.
     first = rng.uniform(0, spacing)
     for number in range(int((length - first) / spacing) + 1):
         tick = canvas.unit * (0.16 if number % 5 == 0 else 0.09)
-        ends = np.array([[first + number * spacing, edge], [first + number * spacing, edge - tick if far else edge + tick]])
+        ends = np.array(
+            [[first + number * spacing, edge], [first + number * spacing, edge - tick if far else edge + tick]]
+        )
         ink.line(ends[:, ::-1] if upright else ends, 0.9 * canvas.unit / 64, 0.85)
-    mask = ink.mask()[..., None]
-    return picture * (1 - mask) + mask * np.float32(0.12 if rng.random() < 0.8 else 0.9)
+    return over(picture, ink.mask(), np.full(3, 0.12 if rng.random() < 0.8 else 0.9))
 
 
 def _vignette(picture: np.ndarray, canvas: Canvas, rng: np.random.Generator) -> np.ndarray:
@@ -208,4 +207,11 @@ def _vignette(picture: np.ndarray, canvas: Canvas, rng: np.random.Generator) -> 
     corner = np.hypot(canvas.width, canvas.height) / 2 / canvas.unit
     radius, softness = rng.uniform(0.74, 0.98) * corner, rng.uniform(0.01, 0.12)
     mask = 1 / (1 + np.exp(np.clip((distance - radius) / softness, -30, 30)))
-    return picture * (0.03 + 0.97 * mask.astype(np.float32))[..., None]
+    return over(picture, 0.97 * (1 - mask), np.zeros(3))
+
+
+def over(picture: np.ndarray, opacity: np.ndarray, colour: np.ndarray) -> np.ndarray:
+    """Lay a colour `(3,)` over the picture `(h, w, 3)`, with an opacity `(h, w)` clipped to [0, 1]."""
+    mask = np.clip(opacity, 0, 1).astype(np.float32)[..., None]
+    laid: np.ndarray = picture * (1 - mask) + mask * colour.astype(np.float32)
+    return laid

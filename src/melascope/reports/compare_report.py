@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -29,22 +30,30 @@ class Compared(Protocol):
         """What limits the comparison."""
 
 
-def compare_report(comparison: Compared, title: str = "Runs side by side", stamp: str = figures.UNAUDITED) -> str:
+def compare_report(comparison: Compared, title: str = "Runs side by side", stamp: str | None = None) -> str:
     """Return a comparison as one self-contained HTML page.
 
     Args:
         comparison: The runs, their paired differences, and notes.
         title: Of the page.
-        stamp: For every figure.
+        stamp: For every figure; by default what all runs have in common of `audited` and `protocol`.
     """
     runs, differences = comparison.runs, comparison.differences
+    audited = "audited" in runs and len(runs) > 0 and all(value is True or value == 1 for value in runs["audited"])
+    protocols = sorted({str(value) for value in runs["protocol"].dropna()}) if "protocol" in runs else []
+    protocol = protocols[0] if len(protocols) == 1 else "differs" if protocols else None
+    stamp = stamp or wording.stamp(audited, protocol)
     sections = [
         Section("differences", "What differs", _differences(differences, stamp)),
         Section("notes", "What limits the comparison", _notes(comparison.notes)),
         Section("runs", "The runs", _runs(runs)),
     ]
-    subtitle = f"{wording.plural(len(runs), 'run')}, compared on the same photographs"
-    return Page(title=title, subtitle=subtitle, sections=sections, footer=FOOTER).render()
+    stamps = [("good", "audited data") if audited else ("warning", "unaudited data")]
+    if protocol:
+        told = "the protocols differ" if protocol == "differs" else f"protocol: {protocol}"
+        stamps.append(("warning" if protocol == "differs" else "note", told))
+    subtitle = f"{wording.plural(len(runs), 'run')}, compared in pairs on the photographs they share"
+    return Page(title=title, subtitle=subtitle, stamps=stamps, sections=sections, footer=FOOTER).render()
 
 
 def _differences(differences: pd.DataFrame, stamp: str) -> list[Any]:
@@ -54,15 +63,20 @@ def _differences(differences: pd.DataFrame, stamp: str) -> list[Any]:
     for entry in differences.to_dict("records"):
         low, high = entry.get("low"), entry.get("high")
         verdict = "a difference" if clear(low, high) else "no difference shown"
-        p = wording.number(entry.get("p"))
-        p_text = "–" if p != p else "<0.001" if p < 0.001 else f"{p:.3f}"
-        rows.append([str(entry.get("name", "")), difference(entry.get("value"), low, high), p_text, verdict])
-    told = "; ".join(f"{row[0]}: {row[1]}, {row[3]}" for row in rows)
+        cells = [_p(entry.get("p")), _p(entry.get("p_corrected")), wording.count(entry.get("n")), verdict]
+        rows.append([str(entry.get("name", "")), difference(entry.get("value"), low, high), *cells])
+    told = "; ".join(f"{row[0]}: {row[1]}, {row[-1]}" for row in rows)
     caption = "Paired differences with 95 % intervals. An interval that contains zero (hollow) shows no difference."
+    columns = ["score", "difference (95 % interval)", "p", "p, corrected for the number of pairs", "n", "what it shows"]
     return [
         Drawing(figures.compare_forest(differences, stamp=stamp), f"{caption} {told}", caption, True),
-        Table("Paired differences", ["score", "difference (95 % interval)", "p", "what it shows"], rows),
+        Table("Paired differences", columns, rows),
     ]
+
+
+def _p(value: Any) -> str:
+    p = wording.number(value)
+    return "–" if math.isnan(p) else "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _notes(notes: Sequence[Any]) -> list[Any]:
@@ -80,6 +94,8 @@ def _runs(runs: pd.DataFrame) -> list[Any]:
 def _cell(value: Any) -> str:
     if isinstance(value, dict):
         return wording.with_n(wording.score(value, 3), value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, float):
         return "–" if value != value else f"{value:.3f}"
     return "–" if value is None or value is pd.NA else str(value)

@@ -66,7 +66,7 @@ def data_report(inputs: DataReport) -> str:
         Section("how", "How it was read", [*data.facts(inputs.settings), *data.facts(inputs.environment)]),
     ]
     verdict = inputs.audit.get("verdict")
-    stamps = [("good", f"audited: {verdict}" if verdict else "audited")] if inputs.audit else [("warning", "unaudited")]
+    stamps = [("note", f"audited: {verdict}" if verdict else "audited")] if inputs.audit else [("warning", "unaudited")]
     where = wording.listed([f"{wording.count(n)} in {part}" for part, n in parts.items()])
     return Page(
         title=inputs.title,

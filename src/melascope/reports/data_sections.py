@@ -95,7 +95,7 @@ def missing_data(table: pd.DataFrame) -> list[Any]:
 
 
 def sizes(table: pd.DataFrame, stamp: str) -> list[Any]:
-    """Return the figure of image sizes, or nothing where they were not scanned."""
+    """Return the figure of image sizes, a sentence where there is only one, nothing where they were not scanned."""
     if "width" not in table or "height" not in table:
         return []
     both = table[["width", "height"]].dropna()
@@ -103,6 +103,8 @@ def sizes(table: pd.DataFrame, stamp: str) -> list[Any]:
         return []
     common = both.value_counts()
     width, height = common.index[0]
+    if len(common) == 1:
+        return [Text(f"All {wording.plural(len(both), 'photograph')} are {width} × {height} pixels.")]
     caption = (
         f"Sizes in pixels of {wording.plural(len(both), 'photograph')}: {wording.plural(len(common), 'size')}, "
         f"most often {width} × {height} ({wording.count(common.iloc[0])})."
@@ -123,7 +125,7 @@ def pictures(table: pd.DataFrame, album: Album, stamp: str, seed: int = 0, n: in
         if len(rows):
             row = records(rows.iloc[[int(rng.integers(len(rows)))]])[0]  # type: ignore[index]
             one_each.append(album.picture(row, f"{wording.class_name(code)} · {name_of(row)}", describe(row), code))
-    drawn = usable.iloc[np.sort(rng.permutation(len(usable))[:n])] if len(usable) else usable
+    drawn = usable.iloc[rng.permutation(len(usable))[:n]] if len(usable) else usable
     sample = [
         album.picture(row, wording.class_name(row["diagnosis"]), describe(row), str(row["diagnosis"]))
         for row in records(drawn)

@@ -25,7 +25,7 @@ from matplotlib.figure import Figure
 
 from melascope.reports.figures.style import to_svg
 
-_SCRIPT = "addEventListener('beforeprint',function(){document.querySelectorAll('details').forEach(function(d){d.open=true})});"
+_SCRIPT = "addEventListener('beforeprint', () => document.querySelectorAll('details').forEach(d => { d.open = true }));"
 
 
 @dataclass(frozen=True)

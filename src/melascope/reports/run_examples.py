@@ -57,17 +57,16 @@ def examples(
     blocks: list[Any] = []
     if len(rows) and bool(rows["decided"].all()):
         melanomas = rows[rows["diagnosis"].isin(diagnosis.GROUPS["melanoma"])]
-        missed = melanomas[~melanomas["alert"]].sort_values("melanoma_risk", kind="stable")
-        rescued = int((melanomas["below"] & melanomas["alert"]).sum())
-        blocks += _missed(melanomas, missed, rescued, album, stamp)
-        alerted = spread(melanomas[melanomas["alert"]], "melanoma_risk", SHOWN_EXAMPLES)
+        blocks += _missed(melanomas, album, stamp)
+        above = melanomas[~melanomas["below"]]
+        alerted = spread(above, "melanoma_risk", SHOWN_EXAMPLES)
         if len(alerted):
-            note = f"{len(alerted)} of {wording.count(int(melanomas['alert'].sum()))}, from the highest risk to the lowest."
+            note = f"{len(alerted)} of {wording.count(len(above))}, from the highest risk to the lowest."
             blocks.append(Gallery(_shown(alerted, album), "Melanomas that it alerted", note, stamp))
         benign = rows[~rows["diagnosis"].isin(diagnosis.GROUPS["malignant"])]
         false = spread(benign[benign["alert"]], "melanoma_risk", SHOWN_EXAMPLES)
         if len(false):
-            note = f"{len(false)} of {wording.count(int(benign['alert'].sum()))}, from the highest risk to the lowest."
+            note = f"{len(false)} of {wording.count(benign['alert'].sum())}, from the highest risk to the lowest."
             blocks.append(Gallery(_shown(false, album), "Benign lesions that it alerted", note, stamp))
     if overlays:
         shown = [
@@ -82,22 +81,22 @@ def examples(
     return blocks
 
 
-def _missed(melanomas: pd.DataFrame, missed: pd.DataFrame, rescued: int, album: Album, stamp: str) -> list[Any]:
+def _missed(melanomas: pd.DataFrame, album: Album, stamp: str) -> list[Any]:
     if melanomas.empty:
         return [Text("There was no melanoma among the judged photographs.", "warning")]
-    saved = (
-        f" {wording.plural(rescued, 'further melanoma')} stayed below the melanoma threshold "
-        "but alerted on malignancy risk." if rescued else ""
-    )  # fmt: skip
+    of = wording.plural(len(melanomas), "melanoma photograph")
+    missed = melanomas[melanomas["below"]].sort_values("melanoma_risk", kind="stable")
     if missed.empty:
-        told = f"None of the {wording.plural(len(melanomas), 'melanoma photograph')} was left without any alert.{saved}"
+        told = f"None of the {of} stayed below the threshold of melanoma risk."
         return [Text(told, "good" if len(melanomas) >= wording.FEW else "note")]
     first = missed.head(SHOWN_MISSED)
     which = "All are shown" if len(first) == len(missed) else f"The {len(first)} with the lowest risk are shown"
     note = (
-        f"{wording.count(len(missed))} of {wording.plural(len(melanomas), 'melanoma photograph')} got no alert of any kind. "
-        f"{which}, lowest risk first.{saved}"
+        f"{wording.count(len(missed))} of {of} stayed below the threshold of melanoma risk. {which}, lowest risk first."
     )
+    other = int(missed["alert"].sum())
+    if other:
+        note += f" {wording.count(other)} of them still alerted on malignancy risk, and say so."
     return [Gallery(_shown(first, album), "Melanomas that it missed", note, stamp)]
 
 
@@ -111,20 +110,20 @@ def _example(row: dict[str, Any], album: Album) -> Picture:
         tag = "alert" if not row["below"] else "alert: malignant"
     else:
         tag = "missed" if malignant else "no alert"
-    wrong = malignant != bool(row["alert"])
+    wrong = bool(row["below"]) if melanoma else malignant != bool(row["alert"])
     caption = (
         f"{name_of(row)} · {wording.class_name(row['diagnosis'])} · melanoma risk {risk(float(row['melanoma_risk']))}"
         f" · first choice: {wording.class_name(row['said'])}"
     )
     alt = f"{describe(row)}, {'alerted' if row['alert'] else 'not alerted'}" + (
-        ", the melanoma was missed" if melanoma and wrong else ""
+        ", below the threshold of melanoma risk" if melanoma and wrong else ""
     )
     return album.picture(row, caption, alt, tag, "warning" if wrong else "note")
 
 
 def class_examples(rows: pd.DataFrame, album: Album, stamp: str, n: int = 4) -> list[Any]:
-    """Return correct and wrong first choices of each class, folded."""
-    galleries = []
+    """Return correct and wrong first choices of each class; all but the first class are folded."""
+    blocks: list[Any] = []
     for code in diagnosis.ordered(c for c in rows.get("diagnosis", ()) if c in diagnosis.DIAGNOSES):
         own = rows[rows["diagnosis"] == code].copy()
         own["own_risk"] = own.get(f"p_{code}", 0.0)
@@ -132,9 +131,12 @@ def class_examples(rows: pd.DataFrame, album: Album, stamp: str, n: int = 4) -> 
         shown = [_choice(row, album, True) for row in records(spread(right, "own_risk", n))]
         shown += [_choice(row, album, False) for row in records(spread(wrong, "own_risk", n))]
         if shown:
-            note = f"{wording.count(len(right))} right, {wording.count(len(wrong))} wrong."
-            galleries.append(Gallery(shown, wording.class_name(code), note, stamp))
-    return [Details("Right and wrong examples of each diagnosis", galleries)] if galleries else []
+            note = f"{wording.count(len(right))} right, {wording.count(len(wrong))} wrong first choices"
+            name = wording.class_name(code)
+            blocks.append(
+                Details(f"{name[:1].upper()}{name[1:]}: {note}", [Gallery(shown, "", "", stamp)], opened=not blocks)
+            )
+    return blocks
 
 
 def _choice(row: dict[str, Any], album: Album, right: bool) -> Picture:

@@ -150,10 +150,14 @@ def _training(inputs: RunReport, stamp: str) -> list[Any]:
     ]
     words = f"Learning curves over {wording.plural(len(history), 'epoch')}; at the end {wording.listed(told)}."
     reading = (
-        "An epoch is one pass over the training photographs. Both curves rising together: it still learns. Train going on while "
-        "tune stands still or falls: it learns these photographs by heart (over-fitting). Both low: it has not learned enough."
+        "An epoch is one pass over the training photographs. Both scores rising together: it still learns. Train "
+        "rising while tune stands still or falls: it learns these photographs by heart (over-fitting). Both low: "
+        "it has not learned enough (under-fitting)."
     )
-    caption = "Loss and scores per epoch; train is what it learned from, tune what it never learned from. No intervals: guides, not results."
+    caption = (
+        "Loss and scores per epoch, on what it learned from (train) and on what it did not (tune). "
+        "No intervals: these curves guide the training, they are not results."
+    )
     return [Text(reading), Drawing(figure, words, caption, True)]
 
 

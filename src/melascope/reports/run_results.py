@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 from melascope.reports import figures, wording
 from melascope.reports.page import Details, Drawing, Row, Table
 from melascope.reports.run_summary import headline_part, operating_point
@@ -32,6 +34,7 @@ def results(metrics: Mapping[str, Any], stamp: str) -> list[Any]:
 
 
 def cell(estimate: Any, write: Write) -> str:
+    """Return an estimate as a table's cell, `too few` where it rests on fewer than ten cases."""
     if not wording.known(estimate):
         return "–"
     if wording.too_few(estimate):
@@ -70,7 +73,9 @@ _PART_COLUMNS = (
 def _by_part(metrics: Mapping[str, Any]) -> Table:
     parts = metrics.get("parts") or {}
     order = [name for name in _PART_WORDS if name in parts] + [name for name in parts if name not in _PART_WORDS]
-    rows = [_part_row(_PART_WORDS.get(name, name), parts[name]) for name in order if isinstance(parts[name], Mapping)]
+    rows = [
+        _part_row(_PART_WORDS.get(name, str(name)), parts[name]) for name in order if isinstance(parts[name], Mapping)
+    ]
     note = (metrics.get("unit") or {}).get("text") if isinstance(metrics.get("unit"), Mapping) else metrics.get("unit")
     return Table("Each part, with 95 % intervals", _PART_COLUMNS, rows, str(note or ""))
 
@@ -105,28 +110,20 @@ def _groups(part: Mapping[str, Any], name: str) -> list[Any]:
     columns = ["group, operating point", "n yes / no", "AUC", "pAUC above 80 %", "average precision",
                "threshold", "target", "sensitivity", "specificity"]  # fmt: skip
     note = (
-        "Thresholds come from calibrate; sensitivity and specificity are measured here. The partial area (sensitivity above "
-        "80 %, at most 0.2) is as in the ISIC challenge's scoring, not corrected after McClish. “Assured”: the lower 95 % bound "
-        "of the sensitivity on calibrate reaches the target."
+        "Thresholds come from calibrate; sensitivity and specificity are measured here. The partial area (sensitivity "
+        "above 80 %, at most 0.2) is as in the ISIC challenge's scoring, not corrected after McClish. “Assured”: the "
+        "lower 95 % bound of the sensitivity on calibrate reaches the target."
     )
     blocks: list[Any] = (
         [Table(f"Melanoma and malignancy, {_PART_WORDS.get(name, name)}", columns, rows, note)] if rows else []
     )
     if again:
-        told = "With the threshold chosen again in every bootstrap draw, the intervals hold the uncertainty of that choice too."
-        blocks.append(
-            Details(
-                "Intervals that include the choice of the threshold",
-                [
-                    Table(
-                        "Operating points, whole procedure",
-                        ["group, operating point", "sensitivity (PPV)", "specificity (NPV)"],
-                        again,
-                        told,
-                    )
-                ],
-            )
+        intro = (
+            "The threshold is chosen again in every bootstrap draw: the intervals hold that choice's uncertainty too."
         )
+        columns = ["group, operating point", "sensitivity (PPV)", "specificity (NPV)"]
+        tables = [Table("Operating points, whole procedure", columns, again, intro)]
+        blocks.append(Details("Intervals that include the choice of the threshold", tables))
     return blocks
 
 
@@ -141,17 +138,30 @@ def _curves(part: Mapping[str, Any], stamp: str) -> list[Any]:
     roc = {name: c for name, c in (curves.get("roc") or {}).items() if name in wanted}
     if roc:
         areas = "; ".join(f"{name} {wording.with_n(wording.score(auc[name]), auc[name])}" for name in roc)
-        told = f"Receiver operating characteristic. Area under the curve: {areas}. Marks: the operating points as measured."
+        told = f"Receiver operating characteristic (ROC). Area under the curve: {areas}. Marks: operating points."
         drawn.append(Drawing(figures.roc(_ordered(roc, wanted), auc=auc, points=points, stamp=stamp), told, told))
     pr = {name: c for name, c in (curves.get("pr") or {}).items() if name in wanted}
     if pr:
         areas = "; ".join(f"{name} {wording.score(precision[name])}" for name in pr)
-        told = f"Precision against sensitivity. Average precision: {areas}. Precision holds for the share of cases here only."
+        told = f"Precision against sensitivity. Average precision: {areas}. It holds for these shares of cases only."
         figure = figures.precision_recall(
             _ordered(pr, wanted), average_precision=precision, prevalence=chance, stamp=stamp
         )
         drawn.append(Drawing(figure, told, told))
+    for name in wanted:
+        if isinstance(groups[name].get("decision_curve"), Mapping):
+            drawn.append(_decision(groups[name]["decision_curve"], name, points[name], stamp))
     return [Row(drawn)] if drawn else []
+
+
+def _decision(curve: Mapping[str, Any], name: str, point: Mapping[str, Any], stamp: str) -> Drawing:
+    threshold = wording.number(point.get("threshold"))
+    told = (
+        f"Net benefit of referring by this model against referring everybody or nobody, where {name} has a prevalence of "
+        f"{wording.share(curve.get('prevalence'))}. Above both other lines the model helps. No intervals: read its shape."
+    )
+    figure = figures.decision_curve(curve, name=name, threshold=threshold, stamp=stamp)
+    return Drawing(figure, told, told)
 
 
 def _ordered(curves: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
@@ -175,15 +185,17 @@ def _classes(part: Mapping[str, Any], name: str, stamp: str) -> list[Any]:
         ]
         rows.append([f"{wording.class_name(code)} ({code})", wording.count(found.get("n")), *cells])
     blocks: list[Any] = []
-    if part.get("confusion") and classes:
+    if classes and np.shape(part.get("confusion") or ()) == (len(classes), len(classes)):
         told = (
-            f"Confusion matrix, {name}: rows are the diagnoses, columns the model's first choice; counts, and below them the "
-            "share of the row. First choices are not alerts: those have thresholds of their own."
+            f"Confusion matrix, {name}: rows are the diagnoses, columns the model's first choice; counts, and below "
+            "them the share of the row. First choices are not alerts: those have thresholds of their own."
         )
         figure = figures.confusion(part["confusion"], classes, title="First choices", stamp=stamp)
         blocks.append(Drawing(figure, f"{told} {_confusion_words(part['confusion'], classes)}", told, True))
     if rows:
-        told = "Sensitivity and specificity of the first choice, per diagnosis, with 95 % intervals; hollow: too few to judge."
+        told = (
+            "Sensitivity and specificity of the first choice per diagnosis, 95 % intervals; hollow: too few to judge."
+        )
         words = "; ".join(f"{row[0]}: sensitivity {row[2]}, specificity {row[3]}" for row in rows)
         blocks.append(Drawing(figures.per_class_intervals(per_class, stamp=stamp), f"{told} {words}", told, True))
         columns = ["diagnosis", "n", "sensitivity", "specificity", "precision", "F1", "AUC", "average precision"]
@@ -192,8 +204,10 @@ def _classes(part: Mapping[str, Any], name: str, stamp: str) -> list[Any]:
 
 
 def _confusion_words(matrix: Any, classes: list[str]) -> str:
-    rights = [f"{wording.class_name(c)} {wording.count(matrix[i][i])} of {wording.count(sum(matrix[i]))}"
-              for i, c in enumerate(classes) if i < len(matrix)]  # fmt: skip
+    rights = []
+    for i, (code, row) in enumerate(zip(classes, matrix, strict=False)):
+        total = sum(wording.number(cell) for cell in row)
+        rights.append(f"{wording.class_name(code)} {wording.count(row[i])} of {wording.count(total)}")
     return "Right: " + ", ".join(rights) + "."
 
 

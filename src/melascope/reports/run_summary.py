@@ -9,6 +9,8 @@ from typing import Any
 from melascope.reports import wording
 from melascope.reports.page import Measure, Measures, Points, Table, Text
 
+_SUBGROUPS = {"skin_tone": "skin tone", "age": "age", "sex": "sex", "site": "body site", "source": "source or camera"}
+
 
 def headline_part(metrics: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
     """Return the name and the scores of the part that the headline rests on."""
@@ -39,13 +41,21 @@ def summary(metrics: Mapping[str, Any]) -> list[Any]:
         return [*blocks, Text("It was not judged on a test part, so nothing is known about how good it is.", "warning")]
     point = operating_point(part, "melanoma")
     sensitivity, specificity = point.get("sensitivity"), point.get("specificity")
-    lesions = lesion_words(part)
-    blocks.append(Text(f"Judged on {wording.plural(part.get('n_images'), 'photograph')} {_part_words(name)}{lesions}."))
+    either = (part.get("alerts") or {}).get("melanoma_sensitivity")
+    what = wording.plural(part.get("n_images"), "photograph") + lesion_words(part)
+    blocks.append(Text(f"Judged on {_part_words(name)}: {what}."))
+    few = any(f.get("kind") == "group" and f.get("name") == "melanoma" for f in part.get("too_few") or ())
     blocks.append(
         Measures(
             [
                 _measure(
-                    "Melanoma sensitivity", sensitivity, "melanomas were alerted", "melanomas", point.get("target")
+                    "Melanoma sensitivity",
+                    sensitivity,
+                    "melanomas were alerted",
+                    "melanomas",
+                    point.get("target"),
+                    either,
+                    few,
                 ),
                 _measure("Specificity", specificity, "other lesions were left without an alert", "other lesions"),
             ]
@@ -70,24 +80,35 @@ def lesion_words(part: Mapping[str, Any]) -> str:
 
 def _part_words(name: str) -> str:
     return {
-        "test": "in the test part, which was kept apart and opened once",
-        "test_unseen": "in the test part that the model was not trained on",
-        "calibrate": "in the part that also set the threshold (there is no test part, so this is optimistic)",
-    }.get(name, f'in the part "{name}"')
+        "test": "the test part, which was kept apart until the model was finished",
+        "test_unseen": "that share of the test part on which the model was not trained",
+        "calibrate": "the part that also set the threshold (there is no test part, so this is optimistic)",
+    }.get(name, f'the part "{name}"')
 
 
-def _measure(name: str, estimate: Any, happened: str, what: str, target: Any = None) -> Measure:
+def _measure(
+    name: str, estimate: Any, happened: str, what: str, target: Any = None, either: Any = None, few: bool = False
+) -> Measure:
     if not wording.known(estimate):
         return Measure(name, "–", f"Not measured: there were no {what} to measure it on.")
     counted = wording.counted(estimate)
     if counted:
         sentence = f"{counted} {happened} ({wording.interval(estimate)})."
     else:
-        sentence = wording.with_n(f"{wording.interval(estimate)} of {what} ({happened})", estimate) + "."
-    if wording.too_few(estimate):
+        low, high = wording.bounds(estimate)
+        of = wording.count(wording.cases(estimate))
+        sentence = f"{wording.share(wording.value(estimate))} of {of} {happened} ({wording.span(low, high)})."
+    if wording.known(either) and wording.value(either) != wording.value(estimate):
+        found = (
+            f"{wording.counted(either)} ({wording.interval(either)})"
+            if wording.counted(either)
+            else wording.interval(either)
+        )
+        sentence += f" Alerts on malignancy risk counted as well: {found}."
+    if few or wording.too_few(estimate):
         return Measure(name, "too few", f"{sentence} Fewer than {wording.FEW} are too few to judge.")
-    low, high, aim = (None if math.isnan(x) else x for x in (*wording.bounds(estimate), wording.number(target)))
-    return Measure(name, wording.share(wording.value(estimate)), sentence, wording.value(estimate), low, high, aim)
+    bottom, top, aim = (None if math.isnan(x) else x for x in (*wording.bounds(estimate), wording.number(target)))
+    return Measure(name, wording.share(wording.value(estimate)), sentence, wording.value(estimate), bottom, top, aim)
 
 
 def _threshold(metrics: Mapping[str, Any], point: Mapping[str, Any]) -> list[Any]:
@@ -150,28 +171,40 @@ def limits(metrics: Mapping[str, Any]) -> list[Any]:
         points.append(
             ("note", f"It knows {len(classes)} diagnoses: {names}. It must call anything else by one of these names.")
         )
-    few = [f"{wording.class_name(f.get('name'))} ({wording.count(f.get('n'))})" for f in part.get("too_few") or ()]
+    few = dict.fromkeys(
+        f"{wording.class_name(f.get('name'))} ({wording.count(f.get('n'))})" for f in part.get("too_few") or ()
+    )
     if few:
         points.append(("warning", f"Too few in the test part to judge: {wording.listed(few)}."))
     size = ((part.get("sample_size") or {}).get("melanoma") or {}).get("text")
     if size:
         points.append(("note", str(size)))
-    if not part.get("subgroups"):
-        told = "Whether it works equally well by skin tone, age, sex, body site or camera was not measured here."
-    else:
-        measured = wording.listed(str(name).replace("_", " ") for name in part["subgroups"])
-        told = (
-            f"Results by {measured} are below; skin tone and camera were not recorded, so nothing is known about them."
-        )
-    points.append(("note", told))
-    points.append(
-        (
-            "note",
-            "How many of its alerts would be melanoma depends on how common melanoma is where it is used; "
-            "a public photograph collection does not tell that.",
-        )
-    )
+    measured = [str(name) for name in part.get("subgroups") or ()]
+    unknown = [words for key, words in _SUBGROUPS.items() if key not in measured]
+    if unknown:
+        told = f"Whether it works equally well by {wording.listed(unknown)} was not measured."
+        if measured:
+            told += f" Results by {wording.listed(name.replace('_', ' ') for name in measured)} are below."
+        points.append(("note", told))
+    points.append(("note", _prevalence(operating_point(part, "melanoma"))))
     points.append(
         ("note", "It has not been tried in a clinic, and it sees one photograph: no history, no touch, no change.")
     )
     return [Points(points)]
+
+
+def _prevalence(point: Mapping[str, Any]) -> str:
+    prevalence = wording.number(point.get("prevalence"))
+    if math.isnan(prevalence) or not wording.known(point.get("ppv")):
+        return (
+            "How many of its alerts would be melanoma depends on how common melanoma is where it is used; "
+            "a collection of photographs does not tell that."
+        )
+    ppv, npv = point["ppv"], point.get("npv")
+    told = (
+        f"Where {wording.share(prevalence)} of lesions are melanomas, {wording.share(wording.value(ppv))} of its alerts "
+        f"would be melanomas ({wording.span(*wording.bounds(ppv))})"
+    )
+    if wording.known(npv):
+        told += f"; of lesions without an alert {wording.share(wording.value(npv))} would be none ({wording.span(*wording.bounds(npv))})"
+    return told + ". These data do not tell how common melanoma is where it is used."

@@ -30,8 +30,9 @@ def calibration(metrics: Mapping[str, Any], stamp: str) -> list[Any]:
         rows.append([str(group), wording.count(n), *cells])
         if found.get("reliability"):
             told = (
-                f"Predicted {group} risk against how often it was so, in bins of equal size. On the dotted line risks mean what "
-                f"they say; slope {wording.score(found.get('slope'))}, intercept {wording.score(found.get('intercept'))}."
+                f"Predicted {group} risk against how often it was so, in bins of equal size. On the dotted line risks "
+                f"mean what they say; slope {wording.score(found.get('slope'))}, "
+                f"intercept {wording.score(found.get('intercept'))}."
             )
             figure = figures.reliability(
                 found["reliability"],
@@ -43,7 +44,10 @@ def calibration(metrics: Mapping[str, Any], stamp: str) -> list[Any]:
             drawn.append(Drawing(figure, told, told))
     blocks: list[Any] = [Row(drawn)] if drawn else []
     if rows:
-        note = "Slope 1 and intercept 0 are perfect; a slope below 1 means risks too extreme. ECE depends on the bins: read it last."
+        note = (
+            "Slope 1 and intercept 0 are perfect; a slope below 1 means risks too extreme. "
+            "The expected calibration error (ECE) depends on the bins: read it last."
+        )
         columns = ["risk", "n", "slope", "intercept", "Brier score", "ECE"]
         blocks.append(Table("Calibration, with 95 % intervals", columns, rows, note))
     return blocks + _prediction_sets(part)
@@ -60,8 +64,8 @@ def _prediction_sets(part: Mapping[str, Any]) -> list[Any]:
             [wording.class_name(code), cell(own.get("coverage"), wording.percent), cell(own.get("size"), write)]
         )
     note = (
-        f"Wanted: {wording.share(found.get('coverage_wanted'))}. The coverage is an average over photographs, and holds if they "
-        "are exchangeable with those of calibrate; another clinic's may not be."
+        f"Wanted: {wording.share(found.get('coverage_wanted'))}. The coverage is an average over photographs, "
+        "and holds if they are exchangeable with those of calibrate; another clinic's may not be."
     )
     return [Table("Sets of possible diagnoses", ["diagnosis", "coverage", "mean size of the set"], rows, note)]
 
@@ -74,11 +78,11 @@ def subgroups(metrics: Mapping[str, Any]) -> list[Any]:
         for level, found in (levels or {}).items():
             numbers = f"{wording.count(found.get('n'))} / {wording.count(found.get('n_positive'))}"
             area = "too few" if found.get("too_few") else cell(found.get("auc"), wording.score)
-            cells = [cell(found.get(score), wording.percent) for score in ("sensitivity", "specificity")]
+            cells = [cell(found.get(score), wording.percent) for score in ("sensitivity", "specificity", "coverage")]
             rows.append([f"{str(kind).replace('_', ' ')}: {level}", numbers, area, *cells])
     if not rows:
         return []
-    columns = ["subgroup", "n / melanomas", "melanoma AUC", "sensitivity", "specificity"]
+    columns = ["subgroup", "n / melanomas", "melanoma AUC", "sensitivity", "specificity", "coverage of the set"]
     return [Details("Melanoma by subgroup", [Table("Melanoma by subgroup, with 95 % intervals", columns, rows)])]
 
 

@@ -74,7 +74,8 @@ def percentage(fraction: float, n: int | None = None) -> str:
     """Return a fraction as percent without the sign: whole, or with one decimal from 1,000 cases on."""
     if math.isnan(fraction):
         return "–"
-    text = f"{100 * fraction:.{1 if n is not None and n >= 1000 else 0}f}"
+    # Halves go up, as readers expect of 12.5 %; Python would round them to even.
+    text = f"{100 * fraction + 1e-9:.{1 if n is not None and n >= 1000 else 0}f}"
     # 99.6 % is not 100 %: a rounded certainty would be a claim nobody made.
     if float(text) in (0.0, 100.0) and fraction not in (0.0, 1.0):
         text = f"{100 * fraction:.1f}"
@@ -96,7 +97,7 @@ def percent(estimate: Estimate | None) -> str:
     n = cases(estimate)
     low, high = bounds(estimate)
     text = share(value(estimate), n)
-    return text if math.isnan(low) else f"{text} ({percentage(low, n)} to {percentage(high, n)})"
+    return text if math.isnan(low) else f"{text} ({_span(percentage(low, n), percentage(high, n))})"
 
 
 def score(estimate: Estimate | None, decimals: int = 2) -> str:
@@ -104,8 +105,17 @@ def score(estimate: Estimate | None, decimals: int = 2) -> str:
     if not known(estimate):
         return "–"
     low, high = bounds(estimate)
-    text = f"{value(estimate):.{decimals}f}"
-    return text if math.isnan(low) else f"{text} ({low:.{decimals}f} to {high:.{decimals}f})"
+    text = _fixed(value(estimate), decimals)
+    return text if math.isnan(low) else f"{text} ({_span(_fixed(low, decimals), _fixed(high, decimals))})"
+
+
+def _fixed(plain: float, decimals: int) -> str:
+    return f"{plain:.{decimals}f}".replace("-", "−")
+
+
+def _span(low: str, high: str) -> str:
+    # One unit: a table's cell breaks before the interval, never inside it.
+    return f"{low}{NBSP}to{NBSP}{high}"
 
 
 def with_n(text: str, estimate: Estimate | None) -> str:
@@ -128,11 +138,14 @@ def interval(estimate: Estimate | None) -> str:
     if not known(estimate):
         return "not measured"
     n = cases(estimate)
-    low, high = bounds(estimate)
-    text = share(value(estimate), n)
+    return f"{share(value(estimate), n)}, {span(*bounds(estimate), n)}"
+
+
+def span(low: float, high: float, n: int | None = None) -> str:
+    """Return `95 % interval 78 to 96`."""
     if math.isnan(low):
-        return f"{text}, no interval"
-    return f"{text}, 95{NBSP}% interval {percentage(low, n)} to {percentage(high, n)}"
+        return "no interval"
+    return f"95{NBSP}% interval {percentage(low, n)} to {percentage(high, n)}"
 
 
 def listed(items: Iterable[str]) -> str:

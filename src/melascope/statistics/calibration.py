@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from melascope.statistics.intervals import Array
-from melascope.statistics.scores import _columns, _ratio, _shaped
+from melascope.statistics.scores import _columns, _ratio, _shaped, sums
 
 _COLDEST, _HOTTEST = 0.02, 50.0
+_STEPS, _RUNAWAY = 30, 60.0
 _EDGE = 1e-7  # risks are kept this far from 0 and 1 before the logarithm of their odds is taken
 
 
@@ -77,50 +78,60 @@ def slope_intercept(p: Array, y: Array, weights: Array | None = None) -> tuple[A
     z, outcome = np.log(risk / (1 - risk)), np.asarray(y, dtype=float)
     w = _columns(weights, len(z))
     # Every draw starts from the fit to all rows: two or three steps then suffice.
-    start = _newton(z, outcome, np.ones((len(z), 1)), np.zeros((2, 1)))
-    start = np.where(np.isfinite(start), start, np.array([[0.0], [1.0]]))
-    fitted = _newton(z, outcome, w, np.repeat(start, w.shape[1], axis=1))
-    large = _newton(z, outcome, w, np.zeros((1, w.shape[1])))
-    return _shaped(fitted[1], weights), _shaped(large[0], weights)
+    everything = np.ones((len(z), 1))
+    slope = _slope(z, outcome, w, _slope(z, outcome, everything, np.zeros((2, 1))))
+    intercept = _intercept(z, outcome, w, _intercept(z, outcome, everything, np.zeros(1)))
+    return _shaped(slope[1], weights), _shaped(intercept, weights)
 
 
-def _newton(z: Array, y: Array, w: Array, start: Array) -> Array:
-    """Fit intercept and slope `(2, k)`, or the intercept alone `(1, k)` at slope 1, by Newton's method."""
-    both = len(start) == 2
-    x = np.stack([np.ones_like(z), z])
-    squares = np.stack([np.ones_like(z), z, z * z])
-    b = start.copy()
-    active = np.ones(b.shape[1], dtype=bool)
-    for _ in range(30):
-        now, weight = b[:, active], w[:, active]
-        eta = now[0] + np.outer(z, now[1] if both else np.ones(now.shape[1]))
-        mu = 1 / (1 + np.exp(-np.clip(eta, -500, 500)))
-        residual = x @ (weight * (y[:, None] - mu))
-        curvature = squares @ (weight * mu * (1 - mu))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            if both:
-                determinant = curvature[0] * curvature[2] - curvature[1] ** 2
-                change = np.stack(
-                    [
-                        curvature[2] * residual[0] - curvature[1] * residual[1],
-                        curvature[0] * residual[1] - curvature[1] * residual[0],
-                    ]
-                )
-                # Constant risks leave rounding noise for a determinant.
-                change /= np.where(determinant > 1e-12 * curvature[0] * curvature[2], determinant, np.nan)
-            else:
-                change = residual[:1] / curvature[:1]
-        change = np.clip(change, -5, 5)  # far from the solution a full step overshoots
-        b[:, active] = now + change
-        # Risks that separate the classes drive the slope to infinity, one class alone the intercept.
-        lost = ~np.isfinite(b[:, active]).all(axis=0) | (np.abs(b[:, active]) > 60).any(axis=0)
-        index = np.flatnonzero(active)
-        b[:, index[lost]] = np.nan
-        active[index[lost | (np.abs(change).max(axis=0) < 1e-8)]] = False
-        if not active.any():
+def _slope(z: Array, y: Array, w: Array, start: Array) -> Array:
+    """Fit intercept and slope `(2, k)` by Newton's method; NaN where they run away."""
+    b: Array = np.repeat(np.where(np.isfinite(start).all(), start, 0.0), w.shape[1], axis=1)
+    x, squares = np.stack([np.ones_like(z), z]), np.stack([np.ones_like(z), z, z * z])
+    active = np.arange(w.shape[1])
+    for _ in range(_STEPS):
+        weight = w if len(active) == w.shape[1] else w[:, active]
+        mu = 1 / (1 + np.exp(np.clip(-b[0, active] - np.outer(z, b[1, active]), -500, 500)))
+        r0, r1 = sums(x, weight * (y[:, None] - mu))
+        c0, c1, c2 = sums(squares, weight * mu * (1 - mu))
+        determinant = c0 * c2 - c1 * c1
+        # Constant risks leave rounding noise for a determinant.
+        determinant = np.where(determinant > 1e-12 * c0 * c2, determinant, np.nan)
+        change = np.stack([c2 * r0 - c1 * r1, c0 * r1 - c1 * r0]) / determinant
+        active = _step(b, active, change)
+        if not len(active):
             break
     b[:, active] = np.nan
     return b
+
+
+def _intercept(z: Array, y: Array, w: Array, start: Array) -> Array:
+    """Fit the intercept `(k,)` at slope 1 by Newton's method; NaN where it runs away."""
+    b: Array = np.full((1, w.shape[1]), start[0] if np.isfinite(start[0]) else 0.0)
+    odds = np.exp(-z)[:, None]
+    active = np.arange(w.shape[1])
+    for _ in range(_STEPS):
+        weight = w if len(active) == w.shape[1] else w[:, active]
+        mu = 1 / (1 + odds * np.exp(-b[0, active]))
+        residual = (weight * (y[:, None] - mu)).sum(axis=0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            change = residual / (weight * mu * (1 - mu)).sum(axis=0)
+        active = _step(b, active, change[None])
+        if not len(active):
+            break
+    b[:, active] = np.nan
+    return np.asarray(b[0])
+
+
+def _step(b: Array, active: Array, change: Array) -> Array:
+    """Move the active draws and return those that have not arrived."""
+    change = np.clip(change, -5, 5)  # far from the solution a full step overshoots
+    b[:, active] += change
+    # Risks that separate the classes drive the slope to infinity, one class alone the intercept.
+    lost = ~(np.abs(b[:, active]) <= _RUNAWAY).all(axis=0)
+    b[:, active[lost]] = np.nan
+    # The error after a step is about the square of the step.
+    return np.asarray(active[~lost & (np.abs(change).max(axis=0) >= 1e-5)])
 
 
 @dataclass(frozen=True)
@@ -155,7 +166,7 @@ def binned(values: Array, bin_of_row: Array, weights: Array | None = None) -> An
     """Return the mean of `values` `(n,)` in each bin, `(bins[, k])`; NaN where a draw leaves a bin empty."""
     w = _columns(weights, len(values))
     member = (bin_of_row[None] == np.arange(int(bin_of_row.max(initial=-1)) + 1)[:, None]).astype(float)
-    return _shaped(_ratio((member * values) @ w, member @ w), weights)
+    return _shaped(_ratio(sums(member * values, w), sums(member, w)), weights)
 
 
 def expected_calibration_error(p: Array, y: Array, bins: int = 10, weights: Array | None = None) -> Any:
@@ -168,4 +179,4 @@ def expected_calibration_error(p: Array, y: Array, bins: int = 10, weights: Arra
     w = _columns(weights, len(diagram.bin_of_row))
     gap = np.asarray(p, dtype=float) - np.asarray(y, dtype=float)
     member = (diagram.bin_of_row[None] == np.arange(len(diagram.n))[:, None]).astype(float)
-    return _shaped(_ratio(np.abs((member * gap) @ w).sum(axis=0), w.sum(axis=0, dtype=float)), weights)
+    return _shaped(_ratio(np.abs(sums(member * gap, w)).sum(axis=0), w.sum(axis=0, dtype=float)), weights)

@@ -3,8 +3,8 @@
 The bootstrap resamples groups (lesions, patients, copies of one photograph),
 stratified by class, and never recomputes a score row by row: a draw is a
 column of multiplicities, and every score of this room takes a whole matrix of
-them. 2,000 draws of every score of a ten-class report over 10,000 rows take
-about ten seconds on one core; one AUC takes half a second.
+them. 2,000 draws of every score of an eight-class report over 10,000 rows take
+about four seconds on one core; those of one AUC a third of a second.
 """
 
 from __future__ import annotations
@@ -231,5 +231,5 @@ def proportion(
     value = float(hit.mean())
     if value in (0.0, 1.0) or number < FEW:
         return interval(np.empty(0), value, len(hit), number, level)
-    samples = bootstrap(lambda w: hit @ w / w.sum(axis=0), groups, strata, draws, seed, len(hit))
+    samples = bootstrap(lambda w: np.einsum("n,nk->k", hit, w) / w.sum(axis=0), groups, strata, draws, seed, len(hit))
     return interval(samples, value, len(hit), number, level)

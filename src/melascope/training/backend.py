@@ -80,7 +80,7 @@ class _QuietStderr:
     def __enter__(self) -> None:
         sys.stderr.flush()
         self._kept = os.dup(2)
-        self._held = tempfile.TemporaryFile()  # noqa: SIM115
+        self._held = tempfile.TemporaryFile()
         os.dup2(self._held.fileno(), 2)
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:

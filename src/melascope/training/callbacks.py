@@ -108,7 +108,8 @@ class Epochs(keras.callbacks.Callback):  # type: ignore[misc]
             self.model.optimizer.learning_rate = rate * self.recipe.schedule.plateau_factor
         self.stopped = self.watch.stops(self.recipe.schedule)
         row["seconds"] = round(time.perf_counter() - self._begun, 3)
-        self.history.append({name: row[name] for name in HISTORY})
+        # Eight digits, so that a history read back from CSV equals the one in memory.
+        self.history.append({name: float(f"{row[name]:.8g}") for name in HISTORY} | {"epoch": done})
         self.saved.save(done, {name: _array(variable) for name, variable in _variables(self.model).items()}, self._state(done))
         self._write_history()
         if self.stopped:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from melascope import diagnosis
 from melascope.errors import DataError, RunError
 from melascope.progress import Progress, silent
 from melascope.training import backend
@@ -26,6 +27,7 @@ from melascope.training import backend
 if TYPE_CHECKING:
     import pandas as pd
 
+    from melascope.training.batches import TrainBatches
     from melascope.training.recipe import Recipe
 
 HISTORY = (
@@ -82,12 +84,11 @@ def fit(
     import pandas as pd
 
     _check(recipe, images, labels, rows_train, rows_tune, classes)
+    _check_tune(recipe, np.asarray(labels)[rows_tune], classes)
     folder = Path(out)
     keras = backend.load(threads)
-    from melascope.training import balancing, checkpoint, networks, schedule
-    from melascope.training.batches import TrainBatches
+    from melascope.training import checkpoint
     from melascope.training.callbacks import Epochs
-    from melascope.training.metrics import Scores
 
     mark = _mark(recipe, images, labels, rows_train, rows_tune, classes, seed)
     saved = checkpoint.Checkpoints(folder / "checkpoints")
@@ -102,23 +103,8 @@ def fit(
             raise RunError(f"{folder} already holds a training. Resume it, or choose another folder.")
         saved.clear()
 
-    keras.utils.set_random_seed(seed % 2**32)
-    trained, served = networks.build_for_training(recipe, len(classes))
     start = 0 if before is None else int(before[1]["epoch"])
-    weights = None
-    if recipe.balance.class_weights == "balanced":
-        weights = balancing.class_weights(np.asarray(labels)[rows_train], len(classes))
-    batches = TrainBatches(
-        images, labels, rows_train, recipe.data.batch_size, seed, start, recipe.balance.sampling, weights
-    )
-    trained.compile(
-        schedule.optimiser(recipe, batches.steps),
-        schedule.loss(recipe, len(classes)),
-        metrics=[Scores(classes)],
-        # XLA on TensorFlow's CPU makes convolutions three times slower; JAX has nothing else.
-        jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
-    )
-    trained.optimizer.build(trained.trainable_variables)
+    trained, served, batches = assemble(recipe, images, labels, rows_train, classes, seed, start)
     watcher = Epochs(
         recipe, served, images, labels, rows_tune, classes, folder, saved, mark, seed,
         batches.steps, progress or silent, on_epoch,
@@ -140,6 +126,40 @@ def fit(
         )
     watcher.finish(trained)
     return pd.DataFrame(watcher.history, columns=list(HISTORY))
+
+
+def assemble(
+    recipe: Recipe,
+    images: NDArray[np.uint8],
+    labels: NDArray[np.integer],
+    rows_train: NDArray[np.integer],
+    classes: Sequence[str],
+    seed: int = 0,
+    start: int = 0,
+) -> tuple[Any, Any, TrainBatches]:
+    """Return (compiled model to train, model to serve, its endless batches from epoch `start` on).
+
+    The parts of a training, for those who want a loop of their own; `fit`
+    is what keeps records.
+    """
+    keras = backend.load()
+    from melascope.training import balancing, networks, schedule
+    from melascope.training.batches import TrainBatches
+    from melascope.training.metrics import Scores
+
+    keras.utils.set_random_seed(seed % 2**32)
+    trained, served = networks.build_for_training(recipe, len(classes))
+    weights = None
+    if recipe.balance.class_weights == "balanced":
+        weights = balancing.class_weights(np.asarray(labels)[rows_train], len(classes))
+    batches = TrainBatches(
+        images, labels, rows_train, recipe.data.batch_size, seed, start, recipe.balance.sampling, weights
+    )
+    trained.compile(
+        schedule.optimiser(recipe, batches.steps), schedule.loss(recipe, len(classes)), metrics=[Scores(classes)]
+    )
+    trained.optimizer.build(trained.trainable_variables)
+    return trained, served, batches
 
 
 def predict_logits(
@@ -164,8 +184,7 @@ def logits_only(model: Any) -> Any:
     """Return the part of a served network that gives logits; `predict_logits` traces it once, however often it is used."""
     keras = backend.load()
     inner = keras.Model(model.inputs, model.output["logits"])
-    # XLA on TensorFlow's CPU makes convolutions three times slower; JAX has nothing else.
-    inner.compile(jit_compile=False if keras.backend.backend() == "tensorflow" else "auto")
+    inner.compile()
     return inner
 
 
@@ -194,6 +213,23 @@ def _check(
         raise DataError("The training part holds one class only; a classifier needs at least two.")
     if np.intersect1d(rows_train, rows_tune).size:
         raise DataError("Some rows are in both the training and the tune part.")
+
+
+def _check_tune(recipe: Recipe, labels: NDArray[np.integer], classes: Sequence[str]) -> None:
+    schedule = recipe.schedule
+    if schedule.keep == "last" and schedule.kind != "plateau" and not schedule.early_stopping_patience:
+        return
+    if len(labels) == 0:
+        raise DataError(
+            f'The recipe "{recipe.name}" decides by {schedule.monitor}, but the tune part is empty. Set schedule.keep = '
+            '"last", early_stopping_patience = 0 and another kind than "plateau", or give it photographs.'
+        )
+    melanoma = np.isin(np.asarray(classes)[labels], list(diagnosis.GROUPS["melanoma"]))
+    if schedule.monitor == "tune_melanoma_auc" and melanoma.all() == melanoma.any():
+        raise DataError(
+            f'The recipe "{recipe.name}" decides by tune_melanoma_auc, but the tune part does not hold both melanomas and '
+            "other diagnoses. Choose another schedule.monitor."
+        )
 
 
 def _mark(

@@ -11,10 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from melascope.errors import RunError
 from melascope.training import backend, checkpoint

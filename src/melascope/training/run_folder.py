@@ -51,11 +51,17 @@ class RunFolder:
                     f"{folder} already holds a run. Go on with it by --resume, or choose another folder with --out."
                 )
             changed = sorted(
-                key for key in settings.keys() | existing.settings.keys() if settings.get(key) != existing.settings.get(key)
+                key
+                for key in settings.keys() | existing.settings.keys()
+                if settings.get(key) != existing.settings.get(key)
             )
             if changed:
-                told = "; ".join(f"{key}: {existing.settings.get(key)!r} then, {settings.get(key)!r} now" for key in changed)
-                raise RunError(f"{folder} was started with other settings ({told}). Ask for the same, or begin anew with --out.")
+                told = "; ".join(
+                    f"{key}: {existing.settings.get(key)!r} then, {settings.get(key)!r} now" for key in changed
+                )
+                raise RunError(
+                    f"{folder} was started with other settings ({told}). Ask for the same, or begin anew with --out."
+                )
             return existing
         if folder.is_file():
             raise RunError(f"{folder} is a file; --out needs a folder.")
@@ -80,7 +86,9 @@ class RunFolder:
                 raise RunError(f"{folder} was written by another version of Melascope (schema {record['schema']}).")
             return cls(folder, record["settings"], record["steps"])
         except FileNotFoundError:
-            raise RunError(f"{folder} holds no run (no run.json). Make one with: melascope run DATA --out {folder}") from None
+            raise RunError(
+                f"{folder} holds no run (no run.json). Make one with: melascope run DATA --out {folder}"
+            ) from None
         except (ValueError, KeyError, TypeError):
             raise RunError(f"{folder}/run.json is damaged. Begin anew in another folder.") from None
 

@@ -1,7 +1,7 @@
 """The figures of the reports; each function takes plain data and returns a matplotlib Figure."""
 
 from melascope.reports.figures.comparison import compare_forest
-from melascope.reports.figures.curves import precision_recall, reliability, roc
+from melascope.reports.figures.curves import decision_curve, precision_recall, reliability, roc
 from melascope.reports.figures.data import class_counts, flow_diagram, image_sizes
 from melascope.reports.figures.pictures import (
     augmentation_preview,
@@ -20,6 +20,7 @@ __all__ = [
     "class_counts",
     "compare_forest",
     "confusion",
+    "decision_curve",
     "examples_grid",
     "flow_diagram",
     "history",

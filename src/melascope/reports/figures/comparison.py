@@ -27,7 +27,7 @@ def compare_forest(differences: pd.DataFrame, *, title: str = "", stamp: str = U
     numbers = numbers[np.isfinite(numbers["value"])]
     if numbers.empty:
         return empty("No differences to draw.", stamp)
-    figure = new(6.2, 1.15 + 0.34 * len(numbers), stamp)
+    figure = new(7.0, 1.15 + 0.34 * len(numbers), stamp)
     axes = figure.subplots()
     axes.axvline(0, color=INK, linewidth=1)
     rows = numbers.to_dict("records")
@@ -39,8 +39,8 @@ def compare_forest(differences: pd.DataFrame, *, title: str = "", stamp: str = U
         axes.plot([entry["value"]], [row], marker="o", color=colour if told else "white", markeredgecolor=colour)
         axes.text(1.05 * reach, row, difference(entry["value"], entry["low"], entry["high"]), va="center", fontsize=8)
         axes.axhline(row + 0.5, color=GRID, linewidth=0.6)
-    axes.set_xlim(-reach, 2.15 * reach)
-    axes.set_yticks(range(len(rows)), [short(entry.get("name", ""), 34) for entry in rows], color=INK)
+    axes.set_xlim(-reach, 2.9 * reach)
+    axes.set_yticks(range(len(rows)), [short(entry.get("name", ""), 44) for entry in rows], color=INK)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xticks([t for t in axes.get_xticks() if -reach <= t <= reach])
     axes.set_xlabel("difference (filled: the interval leaves out zero)", loc="left")

@@ -1,4 +1,4 @@
-"""Curves: ROC, precision-recall and reliability.
+"""Curves: ROC, precision-recall, reliability and decision.
 
 Each states its area or its slope with the interval, and the ROC marks the
 operating point where it was measured, which is not where it was chosen.
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 from melascope.reports import wording
 from melascope.reports.figures.style import (
@@ -21,6 +22,7 @@ from melascope.reports.figures.style import (
     MUTED,
     SERIES,
     UNAUDITED,
+    VERMILION,
     class_name,
     empty,
     new,
@@ -58,7 +60,7 @@ def roc(
     handles: list[Any] = []
     for index, (name, (x, y)) in enumerate(shown.items()):
         label = f"{short(class_name(name), 22)}: AUC {wording.score((auc or {}).get(name))}"
-        handles += axes.step(x, y, where="post", color=SERIES[index % 7], linestyle=LINES[index % 7], label=label)
+        handles += axes.plot(x, y, color=SERIES[index % 7], linestyle=LINES[index % 7], label=label)
         point = (points or {}).get(name)
         if point:
             _cross(axes, point, index)
@@ -119,7 +121,9 @@ def precision_recall(
     axes = figure.subplots()
     for index, (name, (x, y)) in enumerate(shown.items()):
         label = f"{short(class_name(name), 20)}: AP {wording.score((average_precision or {}).get(name))}"
-        axes.step(x, y, where="post", color=SERIES[index % 7], linestyle=LINES[index % 7], label=label)
+        # Average precision takes each precision over the step of recall that leads to it.
+        where: Any = "pre" if x[0] < x[-1] else "post"
+        axes.step(x, y, where=where, color=SERIES[index % 7], linestyle=LINES[index % 7], label=label)
         chance = wording.number((prevalence or {}).get(name))
         if np.isfinite(chance):
             axes.axhline(chance, color=SERIES[index % 7], linewidth=0.9, linestyle=LINES[2], alpha=0.7)
@@ -175,6 +179,44 @@ def reliability(
     percent_axis(axes.xaxis, f"predicted {name} risk")
     percent_axis(axes.yaxis, f"observed share of {name}")
     axes.set_title(f"Calibration, {name}")
+    return figure
+
+
+@styled
+def decision_curve(
+    curve: Mapping[str, Any], *, name: str = "melanoma", threshold: float | None = None, stamp: str = UNAUDITED
+) -> Figure:
+    """Draw the net benefit over thresholds at a stated prevalence (Vickers and Elkin 2006).
+
+    Args:
+        curve: `{"prevalence", "threshold": [...], "model": [...], "everybody": [...]}`.
+        name: Of what is found.
+        threshold: The operating point's, drawn as a vertical line where it is in range.
+        stamp: Printed in the corner.
+    """
+    shown = _usable(
+        {key: {"x": curve.get("threshold"), "y": curve.get(key)} for key in ("model", "everybody")}, "x", "y"
+    )
+    prevalence = wording.number(curve.get("prevalence"))
+    if "model" not in shown or not np.isfinite(prevalence):
+        return empty("No decision curve.", stamp)
+    figure = new(4.6, 4.5, stamp)
+    axes = figure.subplots()
+    x, y = shown["model"]
+    axes.plot(x, y, color=BLUE, label="by this model")
+    if "everybody" in shown:
+        axes.plot(*shown["everybody"], color=VERMILION, linestyle=LINES[1], label="referring everybody")
+    axes.axhline(0, color=MUTED, linewidth=1.2, linestyle=LINES[2], label="referring nobody")
+    if threshold is not None and x.min() <= threshold <= x.max():
+        axes.axvline(threshold, color=INK, linewidth=0.9, linestyle=LINES[3], label="operating point")
+    axes.set_xlim(0, x.max())
+    axes.set_ylim(-0.5 * prevalence, 1.1 * prevalence)
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
+    axes.grid(True)
+    axes.set_xlabel("risk from which one would refer")
+    axes.set_ylabel("net benefit per lesion")
+    axes.set_title(f"Decision curve, {name}, prevalence {wording.share(prevalence)}")
+    axes.legend(loc="upper right", fontsize=8, framealpha=0.85, frameon=True, edgecolor="none")
     return figure
 
 

@@ -147,7 +147,9 @@ def flow_diagram(
                 color=INK if bold or main else MUTED,
             )
     for start, end in arrows:
-        style = {"arrowstyle": "-|>", "color": MUTED, "linewidth": 1.0, "shrinkA": 0, "shrinkB": 0}
+        # Horizontal lines between the last row's boxes only connect; the others lead somewhere.
+        head = "-" if start[1] == end[1] and end[0] != 3.0 else "-|>"
+        style = {"arrowstyle": head, "color": MUTED, "linewidth": 1.0, "shrinkA": 0, "shrinkB": 0}
         axes.annotate("", xy=end, xytext=start, arrowprops=style)
     axes.axhline(y - 0.1, color=GRID, linewidth=0)
     return figure
@@ -166,7 +168,7 @@ def _flow_layout(
             lines = [
                 line
                 for reason, n in left_out.items()
-                for line in textwrap.wrap(f"{wording.count(n)}  {reason}", 42, subsequent_indent="     ")
+                for line in textwrap.wrap(f"{wording.count(n)}  {reason}", 46, subsequent_indent="     ")
             ]
             gap = 0.3
             if left_out:
@@ -189,7 +191,7 @@ def _flow_layout(
             boxes.append((x, y - 0.42, w, 0.5, [str(part)], [wording.count(n)], True))
             arrows.append(((min(max(1.2, x + w / 2), x + w / 2), y - 0.2), (x + w / 2, y - 0.42)))
         last = 0.05 + (len(parts) - 1) * (w + 0.1) + w / 2
-        arrows.append(((1.2, y), (1.2, y - 0.2)))
+        arrows.append(((1.2, y), (1.2, y - 0.22)))
         arrows.append(((min(1.2, 0.05 + w / 2), y - 0.2), (last, y - 0.2)))
         bottom = y - 0.92
     return boxes, arrows, bottom

@@ -89,15 +89,16 @@ def per_class_intervals(
     shown = [c for c in per_class if any(wording.known(per_class[c].get(score)) for score in scores)]
     if not shown:
         return empty("No scores per class.", stamp)
-    figure = new(2.0 + 2.35 * len(scores), 1.05 + 0.32 * len(shown), stamp)
+    figure = new(1.9 + 2.5 * len(scores), 1.05 + 0.32 * len(shown), stamp)
     panels = np.atleast_1d(figure.subplots(1, len(scores), sharey=True))
     for panel, score in zip(panels, scores, strict=True):
         for row, code in enumerate(shown):
             few = bool(per_class[code].get("too_few")) or (wording.number(per_class[code].get("n")) < wording.FEW)
             _interval(panel, row, per_class[code].get(score), few, emphasised=code == "MEL")
         panel.set_title(score)
-        panel.set_xlim(-0.02, 1.3)
+        panel.set_xlim(-0.02, 1.75)
         percent_axis(panel.xaxis, "")
+        panel.spines["bottom"].set_bounds(0, 1)
         panel.grid(True, axis="x")
     labels = [f"{short(class_name(c), 26)}  n={wording.count(per_class[c].get('n'))}" for c in shown]
     panels[0].set_yticks(range(len(shown)), labels, color=INK)
@@ -124,8 +125,9 @@ def intervals(rows: Sequence[tuple[str, Estimate | None]], *, title: str = "", s
     labels = [f"{short(label, 30)}  n={wording.count((e or {}).get('n'))}" for label, e in shown]
     axes.set_yticks(range(len(shown)), labels, color=INK)
     axes.set_ylim(len(shown) - 0.5, -0.5)
-    axes.set_xlim(-0.02, 1.25)
+    axes.set_xlim(-0.02, 1.4)
     percent_axis(axes.xaxis, "")
+    axes.spines["bottom"].set_bounds(0, 1)
     axes.grid(True, axis="x")
     if title:
         axes.set_title(title)

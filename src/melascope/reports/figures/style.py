@@ -18,7 +18,7 @@ import functools
 import io
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
 import matplotlib
@@ -156,7 +156,13 @@ def to_png(figure: Figure, dpi: int = 110) -> bytes:
     """Return the figure as PNG bytes."""
     out = io.BytesIO()
     figure.savefig(out, format="png", dpi=dpi)
+    _freeze(figure)
     return out.getvalue()
+
+
+def _freeze(figure: Figure) -> None:
+    """Keep the layout of the first drawing: laid out again, a figure would move by fractions of a pixel."""
+    figure.set_layout_engine("none")
 
 
 def to_svg(figure: Figure, name: str, alt: str) -> Markup:
@@ -172,12 +178,15 @@ def to_svg(figure: Figure, name: str, alt: str) -> Markup:
     with matplotlib.rc_context(style), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure.savefig(out, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+        _freeze(figure)
     text = out.getvalue()
     text = text[text.index("<svg") :]
     text = text[text.index(">") + 1 :]
     text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->|<defs>\s*<style.*?</defs>", "", text, flags=re.DOTALL)
-    used = set(re.findall(r'(?:url\(#|xlink:href="#)([^)"]+)', text))
-    text = re.sub(r"<[^>]*>", lambda tag: _tag(tag[0], name, used), text)
+    # matplotlib's ids are hashes of coordinates, whose last bits differ from run to run: number them instead.
+    used = dict.fromkeys(re.findall(r'(?:url\(#|xlink:href="#)([^)"]+)', text))
+    ids = {identifier: f"{name}-{number}" for number, identifier in enumerate(used, start=1)}
+    text = re.sub(r"<[^>]*>", lambda tag: _tag(tag[0], ids), text)
     width, height = (round(96 * inches) for inches in figure.get_size_inches())
     opening = (
         f'<svg role="img" aria-label="{escape(alt)}" viewBox="0 0 {width * 0.75:g} {height * 0.75:g}" '
@@ -186,10 +195,10 @@ def to_svg(figure: Figure, name: str, alt: str) -> Markup:
     return Markup(opening + re.sub(r">\s+<", "><", text).strip())
 
 
-def _tag(tag: str, name: str, used: set[str]) -> str:
+def _tag(tag: str, ids: Mapping[str, str]) -> str:
     """Make one SVG tag small and its ids unique in a page; what stands between tags is left alone."""
-    tag = re.sub(r'\s+id="([^"]+)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", tag)
-    tag = re.sub(r'(url\(#|xlink:href="#)', rf"\g<1>{name}-", tag)
+    tag = re.sub(r'\s+id="([^"]+)"', lambda m: f' id="{ids[m[1]]}"' if m[1] in ids else "", tag)
+    tag = re.sub(r'(url\(#|xlink:href="#)([^)"]+)', lambda m: m[1] + ids[m[2]], tag)
     # The page's style sheet names the font once; matplotlib would name it at every label.
     tag = re.sub(r" ?font-family: [^;\"]*;?", "", tag)
     tag = re.sub(r' transform="rotate\(-?0 [^)]*\)"', "", tag)

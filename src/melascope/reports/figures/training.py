@@ -100,7 +100,8 @@ def _curve(panel: Axes, frame: pd.DataFrame, epochs: np.ndarray, key: str) -> No
             color=colour,
         )
     panel.grid(True, axis="y")
-    panel.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+    ticks = MaxNLocator(integer=True, nbins=6).tick_values(float(epochs[0]), float(epochs[-1]))
+    panel.set_xticks([tick for tick in ticks if epochs[0] <= tick <= epochs[-1]])
     panel.set_xlabel("epoch")
 
 

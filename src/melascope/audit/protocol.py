@@ -1,0 +1,320 @@
+"""The protocols: which photographs count, and under which label.
+
+`clean` is the honest one. `as-filed` is what is usually published, kept so
+that published numbers can be compared with; it says how much it leaks.
+Every photograph that is left out has one reason, and the flow adds up from the
+photographs found to those used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from melascope import diagnosis
+from melascope.audit.leaks import between
+from melascope.audit.problems import distinct, is_test
+from melascope.audit.verdict import Audit
+from melascope.datasets import groups, lesion_counts, photographs
+from melascope.errors import DataError
+
+PROTOCOLS = ("clean", "as-filed")
+CLEAN_UNAUTHORISED = "clean-unauthorised"
+
+UNREADABLE = "unreadable"
+NO_DIAGNOSIS = "no diagnosis"
+CONTRADICTION = "filed under several diagnoses, no authority"
+OFFICIAL_CONTRADICTION = "official diagnoses contradict each other"
+PHOTOGRAPH_IN_TEST = "the photograph is in Test"
+LESION_IN_TEST = "the lesion is in Test"
+PATIENT_IN_TEST = "the patient is in Test"
+TIED_TO_TEST = "tied to Test through other photographs"
+COPY = "copy of a photograph that is kept"
+
+
+@dataclass(frozen=True)
+class FlowStep:
+    """One box of the flow diagram (STARD).
+
+    Attributes:
+        label: What the photographs have come through, or the part they are used for.
+        photographs: How many there are.
+        excluded: How many were left out on the way here, by reason.
+        part: The part, for the boxes at the end; None before. The parts add up to the box before them.
+    """
+
+    label: str
+    photographs: int
+    excluded: Mapping[str, int] = field(default_factory=dict)
+    part: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the step as JSON-ready data."""
+        return {
+            "label": self.label,
+            "photographs": self.photographs,
+            "excluded": dict(self.excluded),
+            "part": self.part,
+        }
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A table as a protocol has it.
+
+    Attributes:
+        table: The rows that count. `diagnosis` is the label to train on; also `filed_diagnosis`,
+            `official_diagnosis`, `label_from` (`authority` or `filed`), `photograph` and `group` (the connected
+            component of photograph, lesion and patient).
+        excluded: `image_id, path, diagnosis, split, reason` of every row left out.
+        flow: From photographs found to photographs used.
+        classes: The diagnoses present, in the house's order.
+        name: `clean`, `clean-unauthorised` or `as-filed`.
+        warnings: What a reader of the results must know, a sentence each.
+        optimistic: Whether results under this protocol flatter.
+        leak: What Test shares with the rest, as `leakage` counts it; empty where the set has no Test.
+        split_group: What `datasets.split` is to group by: `group`, or None for single photographs.
+    """
+
+    table: pd.DataFrame
+    excluded: pd.DataFrame
+    flow: list[FlowStep]
+    classes: tuple[str, ...]
+    name: str
+    warnings: list[str]
+    optimistic: bool
+    leak: dict[str, int]
+    split_group: str | None
+
+    def flow_with_parts(self, part: pd.Series) -> list[FlowStep]:
+        """Return the flow down to the parts of a split; they add up to the last box before them.
+
+        Args:
+            part: The part of each row of `table`, as `datasets.split` returns it.
+        """
+        counts = part.value_counts()
+        order = [name for name in ("train", "tune", "calibrate", "test") if name in counts.index]
+        return [*self.flow, *(FlowStep(name, int(counts[name]), part=name) for name in order)]
+
+
+def apply_protocol(table: pd.DataFrame, audit: Audit, protocol: str = "clean") -> Prepared:
+    """Apply a protocol to a scanned and audited table.
+
+    `clean`: one row per photograph (one id, or identical bytes); the authority's label where there is one for any of
+    its rows; left out where the labels contradict each other and no authority decides; the filed label otherwise.
+    The diagnoses are coarsened to the eight of ISIC 2019; to the seven of ISIC 2018 where a photograph is known only
+    as AKIEC, which cannot be told apart into AK and SCC. The set's Test stays: rows outside it that share a
+    photograph, lesion or patient with it go. Without official labels it is called `clean-unauthorised`.
+
+    `as-filed`: the filed labels as they are, copies and leaks included.
+
+    Args:
+        table: As `datasets.scan` returns it.
+        audit: The audit of that table.
+        protocol: `clean` or `as-filed`.
+
+    Raises:
+        DataError: When the protocol is unknown, the audit is of another table, or nothing is left.
+    """
+    if protocol not in PROTOCOLS:
+        raise DataError(f'There is no protocol "{protocol}"; there are: {", ".join(PROTOCOLS)}.')
+    if audit.images != len(table):
+        raise DataError(
+            f"The audit is of {audit.images:,} photographs, the table has {len(table):,}; audit the table again."
+        )
+    tally = _Tally(table)
+    tally.leave_out(table["error_kind"].notna().to_numpy(), UNREADABLE)
+    tally.step("readable")
+    rows = table[tally.kept].assign(split=table["split"].fillna("train") if is_test(table).any() else table["split"])
+    rows = rows.assign(
+        photograph=photographs(rows), group=groups(rows), filed_diagnosis=rows["diagnosis"], label_from="filed"
+    )
+    if "official_diagnosis" not in rows.columns:
+        rows["official_diagnosis"] = pd.array([pd.NA] * len(rows), dtype="string")
+    prepared = _clean(rows, tally) if protocol == "clean" else _as_filed(rows, tally)
+    if prepared.table.empty:
+        raise DataError(
+            f"The protocol {protocol} leaves none of the {len(table):,} photographs: "
+            + "; ".join(f"{reason}: {count:,}" for reason, count in prepared.excluded["reason"].value_counts().items())
+            + "."
+        )
+    return prepared
+
+
+class _Tally:
+    """Why each row is left out, and the flow that follows from it."""
+
+    def __init__(self, table: pd.DataFrame) -> None:
+        self._table = table
+        self._reasons = np.full(len(table), None, dtype=object)
+        self._told = self._reasons.copy()
+        self.flow = [FlowStep("found", len(table))]
+
+    @property
+    def kept(self) -> np.ndarray:
+        """Which rows of the whole table `(n,)` are still in."""
+        kept: np.ndarray = self._reasons == None  # noqa: E711 - compares each element
+        return kept
+
+    def leave_out(self, mask: np.ndarray, reason: str) -> None:
+        """Leave out rows that are still in."""
+        self._reasons[self.kept & mask] = reason
+
+    def leave_out_among(self, rows: pd.DataFrame, mask: np.ndarray, reason: str) -> None:
+        """Leave out rows, given as a mask over a part of the table with its index."""
+        self.leave_out(self._table.index.isin(rows.index[mask]), reason)
+
+    def step(self, label: str) -> None:
+        """Close a step of the flow."""
+        new = pd.Series(self._reasons[self._reasons != self._told]).value_counts(sort=False)
+        self._told = self._reasons.copy()
+        excluded = {str(reason): int(count) for reason, count in new.items()}
+        self.flow.append(FlowStep(label, int(self.kept.sum()), excluded))
+
+    def excluded(self) -> pd.DataFrame:
+        """Return every row left out, with its reason."""
+        gone = self._table.loc[~self.kept, ["image_id", "path", "diagnosis", "split"]]
+        return gone.assign(reason=pd.array(self._reasons[~self.kept], dtype="string")).reset_index(drop=True)
+
+
+def _clean(rows: pd.DataFrame, tally: _Tally) -> Prepared:
+    authorised = bool(rows["official_diagnosis"].notna().any())
+    rows = _labelled(rows, tally)
+    tally.step("with one diagnosis")
+    rows = rows[rows["diagnosis"].notna()]
+    if is_test(rows).any():
+        tied = _tied_to_test(rows, tally)
+        tally.step("apart from Test")
+        rows = rows[~tied]
+    first = _first_of_each(rows)
+    tally.leave_out_among(rows, ~first, COPY)
+    tally.step("one per photograph")
+    rows = rows[first]
+    prepared = _prepared(rows, tally, "clean" if authorised else CLEAN_UNAUTHORISED)
+    return replace(prepared, warnings=[*_clean_warnings(rows, authorised), *prepared.warnings])
+
+
+def _labelled(rows: pd.DataFrame, tally: _Tally) -> pd.DataFrame:
+    """Give each row the label of its photograph; missing where there is none or several."""
+    best = rows["official_diagnosis"].fillna(rows["filed_diagnosis"])
+    classes = diagnosis.ISIC_2018 if (best == "AKIEC").any() else diagnosis.ISIC_2019
+    shown = rows["photograph"].to_numpy(dtype=object)
+    official = _coarse(rows["official_diagnosis"], classes)
+    filed = _coarse(rows["filed_diagnosis"], classes)
+    n_official, n_filed = distinct(official, shown), distinct(filed, shown)
+    tally.leave_out_among(rows, n_official > 1, OFFICIAL_CONTRADICTION)
+    tally.leave_out_among(rows, (n_official == 0) & (n_filed > 1), CONTRADICTION)
+    tally.leave_out_among(rows, (n_official == 0) & (n_filed == 0), NO_DIAGNOSIS)
+    by_authority = official.groupby(shown).transform("first")
+    by_filing = filed.groupby(shown).transform("first").mask(n_filed != 1)
+    label = by_authority.mask(n_official != 1).fillna(by_filing.mask(n_official != 0))
+    label_from = np.where(n_official == 1, "authority", "filed")
+    return rows.assign(diagnosis=label.astype("string"), label_from=pd.array(label_from, dtype="string"))
+
+
+def _coarse(labels: pd.Series, classes: tuple[str, ...]) -> pd.Series:
+    known = {code: diagnosis.coarsen_label(code, classes) for code in labels.dropna().unique()}
+    return labels.map(known).astype("string")
+
+
+def _tied_to_test(rows: pd.DataFrame, tally: _Tally) -> np.ndarray:
+    """Leave out what shares anything with Test; return which rows `(n,)` that are."""
+    test = is_test(rows)
+    tied: np.ndarray = ~test & rows["group"].isin(set(rows["group"][test])).to_numpy(dtype=bool)
+    reasons = {"photograph": PHOTOGRAPH_IN_TEST, "lesion_id": LESION_IN_TEST, "patient_id": PATIENT_IN_TEST}
+    for column, reason in reasons.items():
+        shared = rows[column].isin(set(rows[column][test].dropna())).to_numpy(dtype=bool)
+        tally.leave_out_among(rows, tied & shared, reason)
+    tally.leave_out_among(rows, tied, TIED_TO_TEST)
+    return tied
+
+
+def _first_of_each(rows: pd.DataFrame) -> np.ndarray:
+    """Choose the row of each photograph that is kept: one filed as labelled, then the first path."""
+    agrees = (rows["filed_diagnosis"] == rows["diagnosis"]).fillna(False).to_numpy(dtype=bool)
+    order = np.lexsort((pd.factorize(rows["path"], sort=True)[0], ~agrees))
+    repeated = rows["photograph"].iloc[order].duplicated().to_numpy()
+    first = np.zeros(len(rows), dtype=bool)
+    first[order[~repeated]] = True
+    return first
+
+
+def _as_filed(rows: pd.DataFrame, tally: _Tally) -> Prepared:
+    labelled = rows["diagnosis"].notna().to_numpy()
+    tally.leave_out_among(rows, ~labelled, NO_DIAGNOSIS)
+    tally.step("with a diagnosis")
+    prepared = _prepared(rows[labelled], tally, "as-filed")
+    return replace(
+        prepared, optimistic=True, split_group=None, warnings=[*_leak_warnings(prepared), *prepared.warnings]
+    )
+
+
+def _prepared(rows: pd.DataFrame, tally: _Tally, name: str) -> Prepared:
+    table = rows.reset_index(drop=True)
+    return Prepared(
+        table=table,
+        excluded=tally.excluded(),
+        flow=tally.flow,
+        classes=diagnosis.ordered(table["diagnosis"]),
+        name=name,
+        warnings=_lesion_warnings(table),
+        optimistic=False,
+        leak=between(table) if is_test(table).any() else {},
+        split_group="group",
+    )
+
+
+def _clean_warnings(rows: pd.DataFrame, authorised: bool) -> list[str]:
+    found = []
+    filed = int((rows["label_from"] == "filed").sum())
+    if not authorised:
+        found.append("No authority was given: every label is the filed one, and nothing could check it.")
+    elif filed:
+        found.append(
+            f"{filed:,} of {len(rows):,} labels are the filed ones; the authority does not know the photograph."
+        )
+    shared = distinct(rows["diagnosis"], rows["lesion_id"].fillna("").to_numpy(dtype=object)) > 1
+    lesions = rows.loc[shared & rows["lesion_id"].notna().to_numpy(), "lesion_id"].nunique()
+    if lesions:
+        found.append(f"{lesions:,} lesions have photographs under different diagnoses.")
+    return found
+
+
+def _lesion_warnings(rows: pd.DataFrame) -> list[str]:
+    counts = lesion_counts(rows)
+    if not counts["assumed"] or rows.empty:
+        return []
+    return [
+        f"{counts['known']:,} lesions are known by id; {counts['assumed']:,} further photographs are each taken for a "
+        "lesion of its own, so that parts are not proved to be lesion-disjoint."
+    ]
+
+
+def _leak_warnings(prepared: Prepared) -> list[str]:
+    opening = "Optimistic: labels are as filed and Train is divided at random, copies and lesions regardless."
+    leak = prepared.leak
+    if not leak:
+        return [opening]
+    return [
+        opening,
+        f"Of {leak['test_photographs']:,} Test photographs {leak['share_photograph']:,} are in Train too, and "
+        f"{leak['share_any']:,} share a photograph, a lesion or a patient with it.",
+    ]
+
+
+def leakage(table: pd.DataFrame, part: pd.Series) -> dict[str, int]:
+    """Count what the part `test` of a split shares with the other parts.
+
+    Args:
+        table: The table of a `Prepared`.
+        part: The part of each row, as `datasets.split` returns it.
+
+    Returns:
+        `test_photographs`, and how many of them `share_photograph`,
+        `share_lesion`, `share_patient` and `share_any` with the rest.
+    """
+    return between(table, (part == "test").to_numpy(dtype=bool))

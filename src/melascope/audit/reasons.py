@@ -1,0 +1,64 @@
+"""The sentence on each kind of problem, and the verdict that they add up to."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from melascope.audit.problems import distinct, readable
+from melascope.datasets import ambiguous_names, photographs
+
+CLEAN, USABLE, NOT_USABLE = "clean", "usable with exclusions", "not usable"
+
+_SENTENCES = {
+    "unreadable": "{images:,} files cannot be read.",
+    "byte_identical": "{groups:,} photographs are stored more than once, byte for byte ({images:,} files).",
+    "id_conflict": "{groups:,} photographs are filed under more than one diagnosis ({images:,} files).",
+    "authority_conflict": "The authority contradicts the filed diagnosis of {groups:,} photographs ({images:,} files).",
+    "photograph_leak": "{groups:,} photographs stand in Train and in Test.",
+    "lesion_leak": "{groups:,} lesions or patients have photographs in Train and in Test ({images:,} files).",
+    "imbalance": "The diagnoses are uneven: {classes} are rare.",
+}
+
+
+def judge(table: pd.DataFrame, problems: pd.DataFrame) -> tuple[str, list[str]]:
+    """Return the verdict (`clean`, `usable with exclusions` or `not usable`) and its reasons, a sentence each.
+
+    Imbalance alone leaves a set clean. A set is not usable when at least half
+    of its files cannot be read, or when fewer than two diagnoses are left
+    without what is unreadable or contradicts itself.
+    """
+    fatal = _fatal(table)
+    reasons = fatal + [_sentence(kind, rows) for kind, rows in problems.groupby("kind", sort=False)]
+    names = ambiguous_names(table)
+    if names:
+        reasons.append(
+            f"{len(names):,} file names, such as {names[0]}, stand for photographs that look different; "
+            "each is taken for a photograph of its own."
+        )
+    excluding = problems["kind"].ne("imbalance").any()
+    return (NOT_USABLE if fatal else USABLE if excluding else CLEAN), reasons
+
+
+def _sentence(kind: object, rows: pd.DataFrame) -> str:
+    template = _SENTENCES.get(str(kind), f"{kind}: {{groups:,}} problems ({{images:,}} files).")
+    return template.format(
+        groups=rows["group"].nunique(),
+        images=rows["path"].nunique(),
+        classes=", ".join(rows["diagnosis"].dropna().unique()),
+    )
+
+
+def _fatal(table: pd.DataFrame) -> list[str]:
+    rows = readable(table)
+    if 2 * len(rows) <= len(table):
+        return [f"Not usable: {len(table) - len(rows):,} of {len(table):,} files cannot be read."]
+    labels = rows["diagnosis"]
+    shown = photographs(rows)
+    conflict = distinct(labels, shown) > 1
+    if "official_diagnosis" in rows.columns:
+        labels = rows["official_diagnosis"].fillna(labels)
+        conflict &= (rows["official_diagnosis"].notna().groupby(shown).transform("sum") == 0).to_numpy()
+    left = labels[~conflict].dropna().unique()
+    if len(left) < 2:
+        return [f"Not usable: {len(left)} diagnosis is left that does not contradict itself; two are needed."]
+    return []

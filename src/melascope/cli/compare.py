@@ -1,0 +1,44 @@
+"""`melascope compare`: runs side by side, with paired tests."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+from rich.table import Table
+
+from melascope.cli import console
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="Write a page here (HTML file).")
+@click.option("--json", "as_json", is_flag=True, help="JSON instead of tables.")
+def compare(runs: tuple[Path, ...], out: Path | None, as_json: bool) -> None:
+    """Put RUNS side by side; differences are paired on the test lesions that they share.
+
+    \b
+    Example:  melascope compare RUN_A RUN_B --out compared.html
+    """
+    from melascope.evaluation.compare import compare as side_by_side
+
+    comparison = side_by_side(list(runs))
+    if out is not None:
+        from melascope.reports import compare_report
+
+        partial = out.with_name(f".{out.name}.partial")
+        partial.write_text(compare_report(comparison), encoding="utf-8")
+        partial.replace(out)
+    if as_json:
+        click.echo(json.dumps(comparison.to_json(), indent=1, allow_nan=False))
+        return
+    for frame in (comparison.runs, comparison.differences):
+        table = Table(*map(str, frame.columns))
+        for row in frame.itertuples(index=False):
+            table.add_row(*(f"{value:.3f}" if isinstance(value, float) else str(value) for value in row))
+        console.results.print(table)
+    for note in comparison.notes:
+        console.results.print(note, markup=False, soft_wrap=True)
+    if out is not None:
+        console.results.print(f"Page: {out}", markup=False, soft_wrap=True)

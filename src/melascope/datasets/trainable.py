@@ -1,0 +1,31 @@
+"""Whether a table can be trained on at all."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from melascope import diagnosis
+from melascope.errors import DataError
+
+
+def check_trainable(table: pd.DataFrame) -> list[str]:
+    """Return what is too thin in a table, a sentence each; refuse one that nothing can be learnt from.
+
+    Raises:
+        DataError: When no photograph has a diagnosis, or all have the same.
+    """
+    counts = table["diagnosis"].value_counts()
+    if counts.empty:
+        raise DataError("No photograph has a diagnosis; give class folders or a table of labels.")
+    if len(counts) == 1:
+        raise DataError(
+            f"All {int(counts.iloc[0]):,} photographs have one diagnosis, {diagnosis.name(counts.index[0])}; "
+            "at least two are needed to train and to evaluate."
+        )
+    warnings = [
+        f"There is a single photograph of {diagnosis.name(code)}: it can be trained on but not evaluated."
+        for code in diagnosis.ordered(counts.index[counts == 1])
+    ]
+    if "MEL" not in counts.index:
+        warnings.append("There is no melanoma among the photographs: no melanoma risk can be learnt.")
+    return warnings

@@ -1,0 +1,235 @@
+"""Baselines that every report shows: what costs nothing, what needs no network, and what must be at chance.
+
+Training on shuffled labels is the caller's; `shuffle_labels` gives the labels,
+`shuffled_labels` judges what came of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from melascope import diagnosis
+from melascope.errors import DataError, MissingExtraError
+from melascope.evaluation.sample import group_names
+from melascope.progress import Progress, silent
+from melascope.statistics import accuracy, auc, balanced_accuracy, bootstrap, interval, softmax
+from melascope.statistics.intervals import DRAWS, Array, units
+
+_CHUNK = 256  # photographs whose histograms are counted at once
+
+
+def all_of(
+    table: pd.DataFrame,
+    labels: Array,
+    rows: Mapping[str, Array],
+    classes: Sequence[str],
+    images: Array,
+    shuffled: Array | None = None,
+    draws: int = DRAWS,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Return all baselines of a run, as `metrics["baselines"]`.
+
+    Args:
+        table: With `group` (or lesion, patient) where known.
+        labels: `(n,)` class numbers, in the table's order.
+        rows: The row numbers of `train` and `test`.
+        classes: The codes behind the labels.
+        images: `(n, h, w, 3)` uint8, in the table's order.
+        shuffled: `(len(rows["test"]), c)` logits of the network trained on shuffled labels, or None.
+        draws: Of the bootstrap.
+        seed: Of the bootstrap.
+        progress: Called with `colours`, photographs done and in all.
+    """
+    part = np.full(len(table), None, dtype=object)
+    for name in ("train", "test"):
+        part[rows[name]] = name
+    named = table.assign(part=part, diagnosis=[classes[label] for label in labels])
+    result = {
+        "largest_class": largest_class(named, draws, seed),
+        "colour_histogram": colour_histogram(images, named, draws, seed, progress),
+    }
+    if shuffled is not None:
+        p = pd.DataFrame(softmax(shuffled), columns=[f"p_{code}" for code in classes])
+        tested = pd.concat([named.iloc[rows["test"]].reset_index(drop=True), p], axis=1)
+        result["shuffled_labels"] = shuffled_labels(tested, classes, draws, seed)
+    return result
+
+
+def largest_class(table: pd.DataFrame, draws: int = DRAWS, seed: int = 0) -> dict[str, Any]:
+    """Return the scores of always saying the training part's largest class.
+
+    Args:
+        table: Columns `part` (`train`, `test`) and `diagnosis`; `group` where known.
+        draws: Of the bootstrap.
+        seed: Of the bootstrap.
+
+    Raises:
+        DataError: When either part has no labelled row.
+    """
+    classes, train, test = _labelled(table)
+    largest = table.loc[train, "diagnosis"].astype(str).value_counts().index[0]
+    p = np.zeros((int(test.sum()), len(classes)))
+    p[:, classes.index(largest)] = 1
+    return _judge(p, table[test], classes, f"Always the training part's largest class ({largest}).", draws, seed)
+
+
+def colour_histogram(
+    images: Array,
+    table: pd.DataFrame,
+    draws: int = DRAWS,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Return the scores of a logistic regression on colour histograms.
+
+    Features are the square roots of the shares of 64 colours (4 levels of red,
+    green and blue) and of 16 levels of each channel, standardised; classes weigh
+    the same.
+
+    Args:
+        images: `(n, h, w, 3)` uint8, in the table's order; may be a memory map.
+        table: Columns `part` (`train`, `test`) and `diagnosis`; `group` where known.
+        draws: Of the bootstrap.
+        seed: Of the bootstrap.
+        progress: Called with `colours`, photographs done and in all.
+
+    Raises:
+        DataError: When a part has no labelled row, or training holds one class only.
+        MissingExtraError: Without scikit-learn.
+    """
+    try:
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+    except ImportError:
+        raise MissingExtraError("train", "The colour-histogram baseline") from None
+    classes, train, test = _labelled(table)
+    labels = table["diagnosis"].astype("string").fillna("").to_numpy(dtype=object)
+    if len(set(labels[train])) < 2:
+        raise DataError("The colour-histogram baseline needs at least two classes in the training part.")
+    rows = np.flatnonzero(train | test)
+    features = np.empty((len(table), 64 + 3 * 16), dtype=np.float32)
+    report = progress or silent
+    for start in range(0, len(rows), _CHUNK):
+        part = rows[start : start + _CHUNK]
+        report("colours", start, len(rows))
+        features[part] = colours(images[part])
+    report("colours", len(rows), len(rows))
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, class_weight="balanced", max_iter=2000))
+    model.fit(features[train], labels[train])
+    p = np.zeros((int(test.sum()), len(classes)))
+    p[:, [classes.index(code) for code in model.classes_]] = model.predict_proba(features[test])
+    return _judge(p, table[test], classes, "Logistic regression on colour histograms alone.", draws, seed)
+
+
+def colours(images: Array) -> Array:
+    """Return the colour features `(n, 112)` float32 of photographs `(n, h, w, 3)` uint8."""
+    pixels = np.asarray(images).reshape(len(images), -1, 3)
+    coarse = (pixels[..., 0] >> 6) * 16 + (pixels[..., 1] >> 6) * 4 + (pixels[..., 2] >> 6)
+    counts = [_histogram(coarse, 64), *(_histogram(pixels[..., channel] >> 4, 16) for channel in range(3))]
+    return np.sqrt(np.concatenate(counts, axis=1) / pixels.shape[1]).astype(np.float32)
+
+
+def _histogram(levels: Array, n: int) -> Array:
+    shifted = levels.astype(np.intp) + n * np.arange(len(levels))[:, None]
+    return np.bincount(shifted.ravel(), minlength=n * len(levels)).reshape(len(levels), n)
+
+
+def shuffle_labels(table: pd.DataFrame, seed: int = 0) -> pd.Series:
+    """Return the diagnoses shuffled within each part, for training a network that must end at chance.
+
+    Whole groups exchange their labels, so that photographs of one lesion still
+    agree; the test part keeps its own. A group of several diagnoses gets the
+    label of one first row.
+
+    Args:
+        table: Columns `part` and `diagnosis`; `group` where known.
+        seed: Same seed, same labels.
+    """
+    generator = np.random.default_rng(seed)
+    result = table["diagnosis"].astype("string").copy()
+    labels = result.to_numpy(dtype=object)
+    unit = units(group_names(table), len(table))
+    shuffled = labels.copy()
+    for part in sorted(table["part"].dropna().astype(str).unique()):
+        if part == "test":
+            continue
+        rows = np.flatnonzero((table["part"].astype("string") == part).fillna(False).to_numpy(dtype=bool))
+        _, first, member = np.unique(unit[rows], return_index=True, return_inverse=True)
+        shuffled[rows] = generator.permutation(labels[rows][first])[member]
+    result[:] = shuffled
+    return result
+
+
+def shuffled_labels(
+    predictions: pd.DataFrame, classes: Sequence[str], draws: int = DRAWS, seed: int = 0
+) -> dict[str, Any]:
+    """Return the test scores, against the true labels, of a network that was trained on shuffled ones.
+
+    `at_chance` is False where the interval of the melanoma AUC lies wholly above
+    one half, or that of the balanced accuracy above one in the number of classes:
+    then something other than the lesion tells the label.
+
+    Args:
+        predictions: As `predict_table` makes them.
+        classes: The network's.
+        draws: Of the bootstrap.
+        seed: Of the bootstrap.
+
+    Raises:
+        DataError: When no test row has both a label of these classes and a prediction.
+    """
+    p = predictions[[f"p_{code}" for code in classes]].to_numpy(dtype=float)
+    where = predictions["part"].astype("string").fillna("test") == "test"
+    known = predictions["diagnosis"].astype("string").isin(list(classes)).fillna(False)
+    rows = where.to_numpy(dtype=bool) & known.to_numpy(dtype=bool) & np.isfinite(p).all(axis=1)
+    if not rows.any():
+        raise DataError("No test photograph has a label and a prediction, so shuffled labels cannot be judged.")
+    text = "The same network, trained on shuffled labels."
+    result = _judge(p[rows], predictions[rows], tuple(classes), text, draws, seed)
+    present = predictions.loc[rows, "diagnosis"].nunique()
+    lows = ((result["melanoma_auc"]["low"], 0.5), (result["balanced_accuracy"]["low"], 1 / present))
+    result["at_chance"] = all(low is None or low <= chance for low, chance in lows)
+    return result
+
+
+def _labelled(table: pd.DataFrame) -> tuple[tuple[str, ...], Array, Array]:
+    labelled = table["diagnosis"].notna().to_numpy(dtype=bool)
+    part = table["part"].astype("string")
+    train, test = (labelled & (part == name).fillna(False).to_numpy(dtype=bool) for name in ("train", "test"))
+    for name, rows in (("train", train), ("test", test)):
+        if not rows.any():
+            raise DataError(f'A baseline needs labelled photographs in the part "{name}"; there are none.')
+    return diagnosis.ordered(table.loc[train | test, "diagnosis"].astype(str)), train, test
+
+
+def _judge(p: Array, rows: pd.DataFrame, classes: tuple[str, ...], text: str, draws: int, seed: int) -> dict[str, Any]:
+    labels = rows["diagnosis"].astype(str)
+    y = np.array([classes.index(code) for code in labels], dtype=np.intp)
+    predicted = p.argmax(axis=1)
+    truth = {group: labels.isin(codes).to_numpy(dtype=bool) for group, codes in diagnosis.GROUPS.items()}
+    risk = {group: diagnosis.group_risk(p, classes, group) for group in truth}
+
+    def score(w: Array) -> dict[str, Array]:
+        return {
+            "accuracy": accuracy(y, predicted, w),
+            "balanced_accuracy": balanced_accuracy(y, predicted, w),
+            **{f"{group}_auc": auc(risk[group], truth[group], w) for group in truth},
+        }
+
+    groups = units(group_names(rows), len(rows))
+    values = {name: float(value[0]) for name, value in score(np.ones((len(y), 1))).items()}
+    samples = bootstrap(score, groups, y, draws, seed, len(y))
+    number = {name: len(np.unique(groups)) for name in values}
+    for group, of_group in truth.items():
+        number[f"{group}_auc"] = min(len(np.unique(groups[of_group])), len(np.unique(groups[~of_group])))
+    result: dict[str, Any] = {
+        name: interval(samples[name], value, len(y), number[name]).to_json() for name, value in values.items()
+    }
+    return {**result, "text": text}

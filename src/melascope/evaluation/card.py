@@ -1,0 +1,100 @@
+"""The model card that travels in the bundle: what the model is for, what it was made of, how it did.
+
+Follows Mitchell et al. 2019 ("Model Cards for Model Reporting") in its headings.
+Every number is taken from the evaluation; none is typed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from melascope import diagnosis
+
+_WARNING = (
+    "**Not a medical device.** Research use only. A finding never replaces examination, dermoscopy or histology, "
+    "and a missing alert does not exclude melanoma."
+)
+
+
+def model_card(
+    metrics: Mapping[str, Any],
+    decision: Mapping[str, Any],
+    recipe: str = "",
+    environment: Mapping[str, Any] | None = None,
+) -> str:
+    """Return the card as Markdown.
+
+    Args:
+        metrics: `metrics.json`.
+        decision: `decision.json`.
+        recipe: The resolved recipe, as TOML.
+        environment: Where it was trained, as `melascope.environment.describe` tells.
+    """
+    part = metrics["parts"][metrics["headline"]]
+    classes = ", ".join(f"{diagnosis.name(code)} ({code})" for code in decision["classes"])
+    lines = [
+        f"# {decision['name']} {decision['version']}",
+        "",
+        _WARNING,
+        "",
+        "## What it is",
+        f"A classifier of dermoscopic photographs of single skin lesions into {len(decision['classes'])} diagnoses: "
+        f"{classes}. It takes {decision['geometry']['height']} x {decision['geometry']['width']} pixels.",
+        "",
+        "## Intended use",
+        "Research on melanoma detection: sorting photographs for a dermatologist, who decides. Not for nails, mucosa, "
+        "palms and soles, children, tattooed or treated skin, or photographs unlike those it was trained on.",
+        "",
+        "## Data",
+        f"Protocol `{metrics['protocol']}`{_optimistic(metrics)}; {'audited' if metrics['audited'] else 'unaudited'}. "
+        f"Judged on {part['n_images']} photographs of {part['n_lesions']['known']} known and "
+        f"{part['n_lesions']['assumed']} assumed lesions.",
+    ]
+    if metrics.get("limited"):
+        lines.append(f"Only {metrics['limited']} photographs were used (`--limit`): a try, not a result.")
+    lines += [
+        "The weights are subject to the licences of the photographs that they were trained on; weights trained on "
+        "HAM10000 or ISIC 2019 are for non-commercial research (CC BY-NC 4.0).",
+        "",
+        "## How it did",
+        "Measured on photographs that were in no part of training, tuning or calibration; 95 % intervals.",
+        "",
+        "| score | value | interval | n |",
+        "|---|---|---|---|",
+    ]
+    for group, name in (("melanoma", "melanoma"), ("malignant", "malignancy")):
+        section = part["groups"][group]
+        for point, measured in section["operating_points"].items():
+            target = f"target {measured['target']:.0%}" if measured.get("target") else "target unknown"
+            assured = f"{target}, {'assured' if measured['assured'] else 'not assured'}"
+            lines.append(_row(f"{name} sensitivity at `{point}` ({assured})", measured["sensitivity"]))
+            lines.append(_row(f"{name} specificity at `{point}`", measured["specificity"]))
+        lines.append(_row(f"{name} AUC", section["auc"]))
+    lines += [_row("balanced accuracy", part["balanced_accuracy"]), _row("accuracy", part["accuracy"]), ""]
+    few = [entry["name"] for entry in part["too_few"]]
+    if few:
+        lines += [f"Too few lesions to judge: {', '.join(few)}.", ""]
+    lines += ["## Limits", *(f"- {note}" for note in metrics["notes"])]
+    lines += [
+        "- Sensitivity and specificity shift with cameras, clinics and skin tones; measure them on your own photographs "
+        "with `melascope evaluate`.",
+        "",
+    ]
+    if environment:
+        machine = f"{environment['processor']}, {environment['cores']} threads"
+        lines += ["## Made by", f"Melascope {decision['version']}, Python {environment['python']}, {machine}.", ""]
+    if recipe:
+        lines += ["```toml", recipe.strip(), "```", ""]
+    return "\n".join(lines)
+
+
+def _optimistic(metrics: Mapping[str, Any]) -> str:
+    return " (**optimistic**: its test shares photographs or lesions with training)" if metrics["optimistic"] else ""
+
+
+def _row(name: str, estimate: Mapping[str, Any]) -> str:
+    if estimate["value"] is None:
+        return f"| {name} | not measurable | | {estimate['n']} |"
+    interval = "" if estimate["low"] is None else f"{estimate['low']:.3f} to {estimate['high']:.3f}"
+    return f"| {name} | {estimate['value']:.3f} | {interval} | {estimate['n']} |"

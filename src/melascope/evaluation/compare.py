@@ -1,0 +1,297 @@
+"""Comparing runs: side by side, and paired on the photographs that all of them were tested on."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from melascope import diagnosis
+from melascope.errors import RunError
+from melascope.evaluation.predictions import Vocabulary, common_classes
+from melascope.evaluation.sample import Sample, group_names, photographs
+from melascope.progress import Progress, silent
+from melascope.statistics import (
+    Difference,
+    Estimate,
+    accuracy,
+    balanced_accuracy,
+    bootstrap,
+    delong,
+    holm,
+    interval,
+    partial_auc,
+    rates,
+    units,
+)
+from melascope.statistics.intervals import DRAWS, Array
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a comparison needs of a run: its name, its predictions and its `metrics.json`."""
+
+    name: str
+    predictions: pd.DataFrame
+    metrics: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs side by side.
+
+    Attributes:
+        runs: A row per run: `run, protocol, audited, test`, and scores as
+            `{"value", "low", "high", "n"}`, each from the run's own headline part.
+        differences: A row per pair and score: `name, score, a, b, value, low,
+            high, p, p_corrected, n, differs`. p is DeLong's (AUC only), corrected
+            after Holm for the number of pairs; `differs` is whether the interval
+            leaves out zero.
+        notes: What limits the comparison.
+    """
+
+    runs: pd.DataFrame
+    differences: pd.DataFrame
+    notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return `{"runs": [...], "differences": [...], "notes": [...]}`; what is undefined is None."""
+        return {
+            "runs": [_plain(row) for row in self.runs.to_dict("records")],
+            "differences": [_plain(row) for row in self.differences.to_dict("records")],
+            "notes": list(self.notes),
+        }
+
+
+def _plain(row: Mapping[Any, Any]) -> dict[str, Any]:
+    return {str(key): None if isinstance(value, float) and math.isnan(value) else value for key, value in row.items()}
+
+
+def load_result(folder: str | os.PathLike[str]) -> RunResult:
+    """Read a run folder's `predictions.parquet` and `metrics.json`.
+
+    Raises:
+        RunError: When either is missing or damaged.
+    """
+    path = Path(folder)
+    try:
+        metrics = json.loads((path / "metrics.json").read_text(encoding="utf-8"))
+        predictions = pd.read_parquet(path / "predictions.parquet")
+    except FileNotFoundError as error:
+        name = Path(str(error.filename or "predictions.parquet")).name
+        raise RunError(f"{path} has no {name}: it holds no evaluated run. Finish it with --resume.") from None
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} cannot be read as a run: {str(error).splitlines()[0]}") from None
+    return RunResult(path.resolve().name, predictions, metrics)
+
+
+def compare(
+    runs: Sequence[RunResult | str | os.PathLike[str] | Any],
+    *,
+    draws: int = DRAWS,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Put runs side by side and test every pair on the test photographs they share.
+
+    Each pair is compared in the finest classes that both can be told in, on the
+    same photographs, with the same labels, resampling the same groups.
+
+    Args:
+        runs: Run folders, `RunResult`s, or opened runs (with `predictions` and `metrics`).
+        draws: Of the bootstrap.
+        seed: Of the bootstrap.
+        progress: Called with `compare`, pairs done and in all.
+
+    Raises:
+        RunError: With fewer than two runs, or when a run is not finished.
+    """
+    if len(runs) < 2:
+        raise RunError(f"A comparison needs at least two runs; {len(runs)} was given.")
+    results = _distinctly_named([_result(run) for run in runs])
+    notes = _notes(results)
+    rows: list[dict[str, Any]] = []
+    report = progress or silent
+    pairs = list(itertools.combinations(results, 2))
+    for done, (a, b) in enumerate(pairs):
+        report("compare", done, len(pairs))
+        found, told = _pair(a, b, draws, seed)
+        rows += found
+        notes += told
+    report("compare", len(pairs), len(pairs))
+    columns = ["name", "score", "a", "b", "value", "low", "high", "p", "p_corrected", "n", "differs"]
+    differences = pd.DataFrame(rows, columns=columns)
+    for _, index in differences.groupby("score", sort=False).groups.items():
+        differences.loc[index, "p_corrected"] = holm([float(p) for p in differences.loc[index, "p"]])
+    return Comparison(pd.DataFrame([_row(result) for result in results]), differences, tuple(dict.fromkeys(notes)))
+
+
+def _result(run: Any) -> RunResult:
+    if isinstance(run, RunResult):
+        return run
+    if isinstance(run, (str, os.PathLike)):
+        return load_result(run)
+    folder = getattr(run, "path", None) or getattr(getattr(run, "folder", None), "path", None)
+    return RunResult(Path(folder).resolve().name if folder else "run", run.predictions, run.metrics)
+
+
+def _distinctly_named(results: list[RunResult]) -> list[RunResult]:
+    names = [result.name for result in results]
+    return [
+        RunResult(f"{result.name} ({i})", result.predictions, result.metrics)
+        if names.count(result.name) > 1
+        else result
+        for i, result in enumerate(results, start=1)
+    ]
+
+
+def _row(result: RunResult) -> dict[str, Any]:
+    metrics = result.metrics
+    part = metrics["parts"][metrics["headline"]]
+    melanoma = part["groups"]["melanoma"]
+    point: Mapping[str, Any] = next(iter(melanoma["operating_points"].values()), {})
+    return {
+        "run": result.name,
+        "protocol": metrics["protocol"],
+        "audited": metrics["audited"],
+        "test": f"{part['n_images']} photographs ({metrics['headline']})",
+        "melanoma_sensitivity": point.get("sensitivity"),
+        "melanoma_specificity": point.get("specificity"),
+        "melanoma_auc": melanoma["auc"],
+        "balanced_accuracy": part["balanced_accuracy"],
+        "accuracy": part["accuracy"],
+    }
+
+
+def _notes(results: Sequence[RunResult]) -> list[str]:
+    notes = []
+    protocols = {result.name: result.metrics["protocol"] for result in results}
+    if len(set(protocols.values())) > 1:
+        told = ", ".join(f"{name}: {protocol}" for name, protocol in protocols.items())
+        notes.append(f"The protocols differ ({told}): scores side by side are not comparable, only paired ones are.")
+    unaudited = [result.name for result in results if not result.metrics["audited"]]
+    if unaudited:
+        notes.append(f"Not audited: {', '.join(unaudited)}.")
+    tests = [frozenset(_tested(result)["key"]) for result in results]
+    if len(set(tests)) > 1:
+        sizes = ", ".join(f"{result.name}: {len(test)}" for result, test in zip(results, tests, strict=True))
+        notes.append(f"The test sets differ ({sizes} photographs); pairs are compared on what they share.")
+    if len(results) > 2:
+        notes.append(f"{len(results)} runs were tried: the score of the best of them is optimistic.")
+    return notes
+
+
+def _tested(result: RunResult) -> pd.DataFrame:
+    frame = result.predictions
+    rows = frame["part"].astype("string").fillna("test") == "test" if "part" in frame.columns else frame["path"].notna()
+    test = frame[rows.to_numpy(dtype=bool)].copy()
+    test["key"] = test["image_id"].astype("string").fillna(test["path"].astype("string"))
+    return test.drop_duplicates("key")
+
+
+def _pair(a: RunResult, b: RunResult, draws: int, seed: int) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the differences a minus b, and what had to be left out for them."""
+    label = f"{a.name} − {b.name}"
+    own = [tuple(run.metrics["classes"]) for run in (a, b)]
+    shared = common_classes(*own)
+    words = shared or diagnosis.ISIC_2018
+    left, right = (_tested(run).set_index("key") for run in (a, b))
+    common = left.index.intersection(right.index, sort=False)
+    left, right = left.loc[common], right.loc[common]
+    kept, samples = np.ones(len(common), dtype=bool), []
+    for frame, classes in ((left, own[0]), (right, own[1])):
+        sample, rows, _ = photographs(frame, classes, Vocabulary(words, False))
+        kept &= rows
+        samples.append((sample, rows))
+    seen = np.logical_or.reduce([_seen(frame) for frame in (left, right)])
+    kept &= ~seen
+    pair = [_restrict(sample, rows, kept) for sample, rows in samples]
+    same = pair[0].y == pair[1].y
+    notes = []
+    if seen.any():
+        notes.append(f"{label}: {int(seen.sum())} photographs on which a run was trained are left out.")
+    if not same.all():
+        notes.append(f"{label}: {int((~same).sum())} shared test photographs bear different labels and are left out.")
+        pair = [sample.take(same) for sample in pair]
+    if not len(pair[0]):
+        return [], [*notes, f"{label}: no test photograph is shared, so nothing can be paired."]
+    # The run that knows more of what belongs together says what is resampled.
+    named = [units(group_names(frame[kept]), int(kept.sum()))[same] for frame in (left, right)]
+    groups = min(named, key=lambda names: len(np.unique(names)))
+    if shared is None:
+        notes.append(f"{label}: their classes have no common vocabulary; only melanoma and malignancy are compared.")
+    thresholds = [_thresholds(run.metrics) for run in (a, b)]
+    found = _differences(pair[0], pair[1], groups, thresholds, shared is not None, draws, seed)
+    return [{"name": f"{row['score']}: {label}", "a": a.name, "b": b.name, **row} for row in found], notes
+
+
+def _seen(test: pd.DataFrame) -> Array:
+    if "trained_on" not in test.columns:
+        return np.zeros(len(test), dtype=bool)
+    return test["trained_on"].fillna(False).to_numpy(dtype=bool)
+
+
+def _restrict(sample: Sample, rows: Array, kept: Array) -> Sample:
+    return sample.take(kept[np.flatnonzero(rows)])
+
+
+def _thresholds(metrics: Mapping[str, Any]) -> dict[str, float]:
+    groups = metrics["parts"][metrics["headline"]]["groups"]
+    return {
+        group: next(iter(section["operating_points"].values()))["threshold"]
+        for group, section in groups.items()
+        if section["operating_points"]
+    }
+
+
+def _differences(
+    a: Sample, b: Sample, groups: Array, thresholds: Sequence[Mapping[str, float]], classes: bool, draws: int, seed: int
+) -> list[dict[str, Any]]:
+    def scores(sample: Sample, limits: Mapping[str, float], w: Array) -> dict[str, Array]:
+        result = {}
+        if classes:
+            predicted = sample.p.argmax(axis=1)
+            result["balanced accuracy"] = balanced_accuracy(sample.y, predicted, w)
+            result["accuracy"] = accuracy(sample.y, predicted, w)
+        for group, truth in sample.truth.items():
+            result[f"{group} partial AUC"] = partial_auc(sample.risk[group], truth, w)
+            if all(group in each for each in thresholds):
+                found, passed = rates(sample.risk[group] >= limits[group], truth, w)
+                result |= {f"{group} sensitivity": found, f"{group} specificity": passed}
+        return result
+
+    def difference(w: Array) -> dict[str, Array]:
+        one, other = scores(a, thresholds[0], w), scores(b, thresholds[1], w)
+        return {name: one[name] - other[name] for name in one}
+
+    n = len(a)
+    values = difference(np.ones((n, 1)))
+    samples = bootstrap(difference, groups, a.y, draws, seed, n)
+    rows = [
+        _told(f"{group} AUC", delong(a.risk[group], b.risk[group], truth, groups)) for group, truth in a.truth.items()
+    ]
+    rows += [
+        _told(name, interval(samples[name], float(value[0]), n, proportion=False)) for name, value in values.items()
+    ]
+    return [row for row in rows if math.isfinite(row["value"])]
+
+
+def _told(score: str, found: Difference | Estimate) -> dict[str, Any]:
+    return {
+        "score": score,
+        "value": found.difference if isinstance(found, Difference) else found.value,
+        "low": found.low,
+        "high": found.high,
+        "p": found.p_value if isinstance(found, Difference) else math.nan,
+        "p_corrected": math.nan,
+        "n": found.n,
+        "differs": bool(found.low > 0 or found.high < 0),
+    }

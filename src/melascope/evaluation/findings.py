@@ -1,0 +1,271 @@
+"""Plain words: what a careful reader would remark on a run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pandas as pd
+
+from melascope import diagnosis
+
+_GAP = 0.15  # of balanced accuracy between train and tune, beyond which a fit is called over-fitted
+_RATIO = 10  # of the largest to the smallest class
+
+
+@dataclass(frozen=True)
+class Remark:
+    """One remark: `good`, `note` or `warning`, and a sentence or two."""
+
+    level: Literal["good", "note", "warning"]
+    text: str
+
+
+def headline(metrics: Mapping[str, Any]) -> list[str]:
+    """Return the lines that a person wants to read first: the operating point, then AUC, then accuracy."""
+    part = metrics["parts"][metrics["headline"]]
+    stamps = ["audited" if metrics["audited"] else "unaudited", f"protocol {metrics['protocol']}"]
+    stamps += ["optimistic"] if metrics["optimistic"] else []
+    known, assumed = part["n_lesions"]["known"], part["n_lesions"]["assumed"]
+    lines = [
+        f"Judged on {part['n_images']} photographs ({known} lesions known, {assumed} assumed); {', '.join(stamps)}."
+    ]
+    for name, point in part["groups"]["melanoma"]["operating_points"].items():
+        assured = "assured" if point["assured"] else "not assured"
+        target = "" if point["target"] is None else f" (target {point['target']:g}, {assured})"
+        lines.append(f"Melanoma sensitivity at the {name} threshold{target}: {shown(point['sensitivity'])}")
+        lines.append(f"Melanoma specificity at the {name} threshold: {shown(point['specificity'])}")
+    lines.append(f"Melanoma AUC: {shown(part['groups']['melanoma']['auc'])}")
+    lines.append(f"Balanced accuracy: {shown(part['balanced_accuracy'])}")
+    lines.append(f"Accuracy: {shown(part['accuracy'])}")
+    trained = metrics.get("trained_on")
+    if trained and trained["images"]:
+        lines.append(f"{trained['images']} of {trained['of']} test photographs were trained on.")
+    return lines
+
+
+def remarks(
+    metrics: Mapping[str, Any], history: pd.DataFrame | None = None, audit: Mapping[str, Any] | None = None
+) -> list[Remark]:
+    """Return remarks on a run, warnings first.
+
+    Args:
+        metrics: As `evaluate` returns them.
+        history: `history.csv`, one row per epoch; for over- and under-fitting.
+        audit: `audit.json`: `verdict`, `reasons`.
+    """
+    part = metrics["parts"][metrics["headline"]]
+    found = [
+        *_operating(part),
+        *_data(metrics, audit),
+        *_ranking(part),
+        *_baselines(metrics, part),
+        *_calibration(part),
+        *_fit(metrics, history),
+        *_balance(metrics),
+        *_numbers(part),
+    ]
+    return sorted(found, key=lambda remark: ("warning", "note", "good").index(remark.level))
+
+
+def shown(score: Mapping[str, Any] | None) -> str:
+    """Return `0.88 (95 % interval 0.69 to 1.00, n = 16)`, or `not measurable`."""
+    if not score or score["value"] is None:
+        return "not measurable"
+    if score["low"] is None:
+        return f"{score['value']:.2f} (n = {score['n']})"
+    return f"{score['value']:.2f} (95 % interval {score['low']:.2f} to {score['high']:.2f}, n = {score['n']})"
+
+
+def _operating(part: Mapping[str, Any]) -> list[Remark]:
+    points = part["groups"]["melanoma"]["operating_points"]
+    if not points:
+        return [
+            Remark("warning", "No operating point could be chosen, so the model cannot say that it sees no melanoma.")
+        ]
+    remarks = []
+    for name, point in points.items():
+        sensitivity, target = point["sensitivity"], point["target"]
+        what = (
+            f"At the {name} threshold melanoma sensitivity was {shown(sensitivity)} and specificity "
+            f"{shown(point['specificity'])}."
+        )
+        if target is None or sensitivity["value"] is None:
+            remarks.append(Remark("note", what))
+        elif not point["assured"]:
+            below = sensitivity["high"] is not None and sensitivity["high"] < target
+            remarks.append(
+                Remark(
+                    "warning" if below else "note",
+                    f"{what} The target of {target:g} is not assured; trust the measured value.",
+                )
+            )
+        else:
+            remarks.append(Remark("good", f"{what} The target of {target:g} was assured on the calibration part."))
+    return remarks
+
+
+def _data(metrics: Mapping[str, Any], audit: Mapping[str, Any] | None) -> list[Remark]:
+    remarks = []
+    if not metrics["audited"]:
+        remarks.append(
+            Remark("warning", "The data were not audited: every number here may be flattered by copies and leaks.")
+        )
+    elif audit and audit.get("verdict"):
+        reasons = " ".join(str(reason) for reason in audit.get("reasons", ()))
+        level: Literal["good", "warning"] = "good" if audit["verdict"] != "not usable" else "warning"
+        remarks.append(Remark(level, f"Audit: {audit['verdict']}. {reasons}".strip()))
+    if metrics["optimistic"]:
+        remarks.append(
+            Remark(
+                "warning",
+                f'The protocol "{metrics["protocol"]}" is optimistic: do not expect its numbers on new patients.',
+            )
+        )
+    leaks = metrics.get("leaks") or {}
+    shared = {name: n for name, n in leaks.items() if name.startswith("share_") and name != "share_any" and n}
+    if shared:
+        of = f"Of {leaks['test_photographs']} test photographs " if "test_photographs" in leaks else "In the test part "
+        told = ", ".join(f"{n} share a {name.removeprefix('share_')} with training" for name, n in shared.items())
+        remarks.append(Remark("warning", f"{of}{told}."))
+    known = metrics.get("trained_on")
+    if known and known["images"]:
+        remarks.append(
+            Remark(
+                "warning",
+                f"{known['images']} of {known['of']} test photographs were trained on; the headline leaves them out.",
+            )
+            if metrics["headline"] == "test_unseen"
+            else Remark("warning", f"{known['images']} of {known['of']} test photographs were trained on.")
+        )
+    if metrics["cross_fitted"]:
+        remarks.append(
+            Remark(
+                "note", "The set is too small for four parts: early stopping and calibration share their photographs."
+            )
+        )
+    return remarks
+
+
+def _ranking(part: Mapping[str, Any]) -> list[Remark]:
+    auc = part["groups"]["melanoma"]["auc"]
+    if auc["low"] is None:
+        return [Remark("warning", "The test part cannot tell whether melanomas rank above other lesions.")]
+    if auc["low"] <= 0.5:
+        return [Remark("warning", f"Melanomas are not shown to rank above other lesions: AUC {shown(auc)}.")]
+    return [Remark("good", f"Melanomas rank above other lesions: AUC {shown(auc)}.")]
+
+
+def _baselines(metrics: Mapping[str, Any], part: Mapping[str, Any]) -> list[Remark]:
+    remarks = []
+    baselines = metrics["baselines"]
+    colour = baselines.get("colour_histogram")
+    own = part["balanced_accuracy"]
+    if colour and own["value"] is not None and colour["balanced_accuracy"]["value"] is not None:
+        theirs = colour["balanced_accuracy"]
+        if own["low"] is not None and own["low"] > theirs["value"]:
+            text = f"It beats colour alone: balanced accuracy {shown(own)} against {shown(theirs)}."
+            remarks.append(Remark("good", text))
+        else:
+            text = f"It is not shown to beat colour alone: balanced accuracy {shown(own)} against {shown(theirs)}."
+            remarks.append(Remark("warning", text))
+    shuffled = baselines.get("shuffled_labels")
+    if shuffled is not None:
+        auc = shown(shuffled["melanoma_auc"])
+        if shuffled.get("at_chance", True):
+            remarks.append(
+                Remark("good", f"Trained on shuffled labels it is at chance (melanoma AUC {auc}), as it must be.")
+            )
+        else:
+            remarks.append(
+                Remark("warning", f"Trained on shuffled labels it is above chance (melanoma AUC {auc}): labels leak.")
+            )
+    return remarks
+
+
+def _calibration(part: Mapping[str, Any]) -> list[Remark]:
+    slope, intercept = (part["calibration"]["melanoma"][name] for name in ("slope", "intercept"))
+    remarks = []
+    if slope["low"] is not None and not slope["low"] <= 1 <= slope["high"]:
+        how = "too extreme" if slope["value"] < 1 else "too timid"
+        remarks.append(Remark("note", f"Melanoma risks are {how}: calibration slope {shown(slope)}; 1 would be right."))
+    if intercept["low"] is not None and not intercept["low"] <= 0 <= intercept["high"]:
+        how = "too low" if intercept["value"] > 0 else "too high"
+        remarks.append(
+            Remark("note", f"Melanoma risks are {how} on average: intercept {shown(intercept)}; 0 would be right.")
+        )
+    return remarks
+
+
+def _fit(metrics: Mapping[str, Any], history: pd.DataFrame | None) -> list[Remark]:
+    """Compare train and tune, never test: what is changed after these remarks must not be chosen on test."""
+    parts = metrics["parts"]
+    train, held_out = parts.get("train"), parts.get("tune") or parts.get("calibrate")
+    if not train or not held_out:
+        return []
+    fitted, other = (part["balanced_accuracy"]["value"] for part in (train, held_out))
+    if fitted is None or other is None:
+        return []
+    told = f"balanced accuracy {fitted:.2f} in training, {other:.2f} on held-out photographs"
+    chance = 1 / max(1, sum(n > 0 for n in train["class_counts"].values()))
+    remarks = []
+    if fitted - other > _GAP:
+        mend = "More augmentation, dropout, weight decay or an earlier stop may help."
+        remarks.append(Remark("warning", f"Over-fitting: {told}. {mend}"))
+    elif fitted < chance + 0.25 * (1 - chance):
+        mend = "A larger network, a higher learning rate or more epochs may help."
+        remarks.append(Remark("warning", f"Under-fitting: {told}. {mend}"))
+    else:
+        remarks.append(Remark("good", f"Neither over- nor under-fitting stands out: {told}."))
+    if history is not None and len(history) > 1 and "tune_loss" in history and history["tune_loss"].notna().any():
+        best = int(history["tune_loss"].to_numpy(dtype=float, na_value=math.inf).argmin()) + 1
+        if best == len(history):
+            remarks.append(
+                Remark("note", f"The loss on tune was still falling in the last epoch ({best}): train longer.")
+            )
+        elif best <= 0.6 * len(history):
+            remarks.append(
+                Remark("note", f"The loss on tune was lowest in epoch {best} of {len(history)} and rose after it.")
+            )
+    return remarks
+
+
+def _balance(metrics: Mapping[str, Any]) -> list[Remark]:
+    train = metrics["parts"].get("train")
+    counts = {code: n for code, n in (train or {}).get("class_counts", {}).items() if n}
+    if len(counts) < 2:
+        return []
+    most, least = max(counts, key=lambda code: counts[code]), min(counts, key=lambda code: counts[code])
+    ratio = counts[most] / counts[least]
+    if ratio < _RATIO:
+        return []
+    return [
+        Remark(
+            "note",
+            f"Imbalance: {counts[most]} training photographs of {diagnosis.name(most)}, {counts[least]} of "
+            f"{diagnosis.name(least)} ({ratio:.0f} to 1). Read balanced accuracy, not accuracy.",
+        )
+    ]
+
+
+def _numbers(part: Mapping[str, Any]) -> list[Remark]:
+    remarks = []
+    few = [entry for entry in part["too_few"] if entry["kind"] == "class"]
+    if few:
+        names = ", ".join(f"{diagnosis.name(entry['name'])} ({entry['n']})" for entry in few)
+        remarks.append(Remark("note", f"Too few to judge in the test part: {names}."))
+    if any(entry["kind"] == "group" and entry["name"] == "melanoma" for entry in part["too_few"]):
+        remarks.append(Remark("warning", "Too few melanomas in the test part to judge how many are found."))
+    refused = part["refused"]["n"]
+    if refused:
+        remarks.append(Remark("note", f"{refused} test photographs were refused and are in no score."))
+    assumed = part["n_lesions"]["assumed"]
+    if assumed:
+        known = part["n_lesions"]["known"]
+        remarks.append(
+            Remark("note", f"Lesion ids: {known} lesions known, {assumed} assumed (one photograph, one lesion).")
+        )
+    remarks.append(Remark("note", part["sample_size"]["melanoma"]["text"]))
+    return remarks

@@ -1,0 +1,349 @@
+"""The second half of a run: export, calibrate, judge, report.
+
+Everything that is said about the model comes from its exported file, through
+the predictor that is deployed: the thresholds, the scores and the heat maps.
+"""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import melascope
+from melascope import diagnosis
+from melascope.audit.survey import picture
+from melascope.bundle import Predictor, TrainedOn, load_bundle, overlay, write_bundle
+from melascope.datasets import Pack
+from melascope.evaluation import (
+    colour_histogram,
+    largest_class,
+    mark_trained_on,
+    predict_table,
+    predictions_of,
+    shuffle_labels,
+    shuffled_labels,
+)
+from melascope.evaluation import evaluate as score
+from melascope.evaluation.card import model_card
+from melascope.evaluation.findings import headline, remarks
+from melascope.progress import Progress
+from melascope.statistics import choose, fit_temperature, quantiles, softmax
+from melascope.training.recipe import Recipe
+from melascope.training.run_folder import RunFolder, write_text
+
+LEARNT_FROM = ("train", "tune", "calibrate")
+"""The parts whose photographs the bundle lists as known to it."""
+COVERAGE = 0.9
+SAME_PHOTOGRAPH = 30
+"""Perceptual hashes of one photograph differ in at most so many of 256 bits; see `datasets.perceptual_hash`."""
+_PARITY_IMAGES = 64
+_OVERLAYS = 6
+
+
+def labels_and_rows(
+    table: pd.DataFrame, classes: tuple[str, ...], cross_fitted: bool
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Return labels `(n,)` as indices into `classes`, and the rows of each part.
+
+    Where tune and calibrate share a part, both have its rows.
+    """
+    labels = table["diagnosis"].map({code: i for i, code in enumerate(classes)}).to_numpy(dtype=np.int64)
+    rows = {part: np.flatnonzero(table["part"] == part) for part in (*LEARNT_FROM, "test")}
+    if cross_fitted:
+        rows["tune"] = rows["calibrate"]
+    return labels, rows
+
+
+def export(
+    folder: RunFolder, recipe: Recipe, table: pd.DataFrame, packed: Pack, progress: Progress, threads: int
+) -> dict[str, Any]:
+    """Write `model.melascope`: the exported network with temperature and thresholds from `calibrate`."""
+    from melascope.training.export import export_onnx
+
+    audit = folder.read_json("audit.json")
+    classes = tuple(audit["classes"])
+    labels, rows = labels_and_rows(table, classes, audit["cross_fitted"])
+    progress("exporting", 0, 3)
+    sample = np.linspace(0, len(table) - 1, min(_PARITY_IMAGES, len(table))).astype(int)
+    exported = export_onnx(
+        recipe, classes, folder.need("weights.npz"), folder.file("model.onnx"), packed.images[sample], threads
+    )
+    progress("exporting", 1, 3)
+    undecided = _decision(recipe, classes, audit, 1.0, {}, None)
+    provisional = write_bundle(folder.file(".calibrating.melascope"), exported.onnx, undecided)
+    held_out = rows["calibrate"]
+    predictions = predict_table(Predictor(provisional, threads), table.iloc[held_out])
+    progress("exporting", 2, 3)
+    decision = calibrate(recipe, classes, audit, predictions, labels[held_out])
+    learnt = table[table["part"].isin(LEARNT_FROM)]
+    hashes = np.frombuffer(bytes.fromhex("".join(learnt["phash"])), np.uint8).reshape(-1, 32)
+    bundle = write_bundle(
+        folder.file("model.melascope"),
+        exported.onnx,
+        decision,
+        trained_on=TrainedOn.of(learnt["sha256"].tolist(), hashes),
+    )
+    folder.file(".calibrating.melascope").unlink()
+    folder.file("model.onnx").unlink()
+    progress("exporting", 3, 3)
+    return {"parity": exported.difference, "parity_images": exported.images, "sha256": bundle.identity}
+
+
+def calibrate(
+    recipe: Recipe,
+    classes: tuple[str, ...],
+    audit: Mapping[str, Any],
+    predictions: pd.DataFrame,
+    labels: np.ndarray,
+) -> dict[str, Any]:
+    """Return `decision.json`: temperature, thresholds and prediction sets, all chosen on `calibrate`.
+
+    Args:
+        recipe: Gives the model its name and geometry.
+        classes: Codes, in the order of the logits.
+        audit: `audit.json`.
+        predictions: Of the part `calibrate`, uncalibrated.
+        labels: `(n,)` indices into `classes`.
+    """
+    logits = predictions[[f"logit_{code}" for code in classes]].to_numpy(dtype=float)
+    seen = np.isfinite(logits).all(axis=1)
+    logits, labels, groups = logits[seen], labels[seen], predictions.loc[seen, "group"].to_numpy()
+    temperature = fit_temperature(logits, labels)
+    p = softmax(logits, temperature)
+    points: dict[str, Any] = {}
+    for group, members in diagnosis.GROUPS.items():
+        truth = np.isin(labels, [i for i, code in enumerate(classes) if code in members])
+        if truth.any() and not truth.all():
+            risk = diagnosis.group_risk(p, classes, group)
+            points[group] = {"screening": choose(risk, truth, group=group, groups=groups).to_json()}
+    # One photograph per lesion: copies would count a lesion's luck twice.
+    first = ~pd.Series(groups).duplicated().to_numpy()
+    limits = quantiles(p[first], labels[first], len(classes), COVERAGE)
+    sets = {"coverage": COVERAGE, "quantiles": [float(q) if math.isfinite(q) else None for q in limits]}
+    return _decision(recipe, classes, audit, float(temperature), points, sets)
+
+
+def _decision(
+    recipe: Recipe,
+    classes: tuple[str, ...],
+    audit: Mapping[str, Any],
+    temperature: float,
+    points: dict[str, Any],
+    sets: dict[str, Any] | None,
+) -> dict[str, Any]:
+    return {
+        "schema": 1,
+        "name": recipe.name,
+        "version": melascope.__version__,
+        "classes": list(classes),
+        "geometry": recipe.geometry.to_json(),
+        "calibration": {"method": "temperature", "temperature": temperature},
+        "operating_points": points,
+        "prediction_set": sets,
+        "novelty": None,
+        "protocol": audit["protocol"],
+        "audited": True,
+    }
+
+
+def evaluate(
+    folder: RunFolder, recipe: Recipe, table: pd.DataFrame, packed: Pack, progress: Progress, threads: int
+) -> dict[str, Any]:
+    """Predict every photograph with the bundle, score each part, and put the evaluation into the bundle."""
+    audit = folder.read_json("audit.json")
+    bundle = load_bundle(folder.need("model.melascope"))
+    _, rows = labels_and_rows(table, bundle.classes, audit["cross_fitted"])
+    predictions = predict_table(Predictor(bundle, threads), table, progress)
+    hashes = np.frombuffer(bytes.fromhex("".join(table["phash"])), np.uint8).reshape(-1, 32)
+    if bundle.trained_on is not None:
+        predictions = mark_trained_on(predictions, bundle.trained_on, hashes, SAME_PHOTOGRAPH)
+    metrics = score(
+        predictions,
+        bundle.decision,
+        model={"name": bundle.decision["name"], "version": bundle.decision["version"], "sha256": bundle.identity},
+        protocol=audit["protocol"],
+        audited=True,
+        flow=audit["flow"],
+        leaks=audit["leak"] or None,
+        baselines=_baselines(folder, recipe, table, packed, rows, bundle.classes, progress, threads),
+        cross_fitted=audit["cross_fitted"],
+        seed=folder.settings["seed"],
+        progress=progress,
+    )
+    metrics["limited"] = audit["limited"]
+    predictions.to_parquet(folder.file(".predictions.parquet"), index=False)
+    folder.file(".predictions.parquet").replace(folder.file("predictions.parquet"))
+    folder.write_json("metrics.json", metrics)
+    environment = folder.read_json("environment.json")
+    write_bundle(
+        bundle.path,
+        bundle.onnx,
+        bundle.decision,
+        evaluation=metrics,
+        card=model_card(metrics, bundle.decision, recipe.dumps(), environment),
+        trained_on=bundle.trained_on,
+    )
+    test = metrics["parts"][metrics["headline"]]
+    return {"balanced_accuracy": test["balanced_accuracy"]["value"]}
+
+
+def _baselines(
+    folder: RunFolder,
+    recipe: Recipe,
+    table: pd.DataFrame,
+    packed: Pack,
+    rows: Mapping[str, np.ndarray],
+    classes: tuple[str, ...],
+    progress: Progress,
+    threads: int,
+) -> dict[str, Any]:
+    """Return what the model is measured against: the largest class, colours alone, shuffled labels."""
+    seed = folder.settings["seed"]
+    out = folder.file("baselines/shuffled_labels")
+    logits = train_on_shuffled(out, recipe, table, packed.images, rows, classes, seed, progress, threads)
+    test = table.iloc[rows["test"]]
+    return {
+        "largest_class": largest_class(table, seed=seed),
+        "colour_histogram": colour_histogram(packed.images, table, seed=seed, progress=progress),
+        "shuffled_labels": shuffled_labels(predictions_of(test, logits, classes), classes, seed=seed),
+    }
+
+
+def train_on_shuffled(
+    out: Path,
+    recipe: Recipe,
+    table: pd.DataFrame,
+    images: np.ndarray,
+    rows: Mapping[str, np.ndarray],
+    classes: tuple[str, ...],
+    seed: int,
+    progress: Progress,
+    threads: int,
+) -> np.ndarray:
+    """Train the same network on shuffled labels for a quarter of the epochs; return its test logits `(n, c)`.
+
+    It must score at chance: if it does not, something other than the lesion tells the label.
+    """
+    from melascope.training import backend, networks
+    from melascope.training.fit import fit, predict_logits
+
+    epochs = max(1, recipe.schedule.epochs // 4)
+    warmup = min(recipe.schedule.warmup_epochs, epochs / 4)
+    shorter = {"epochs": epochs, "warmup_epochs": warmup, "keep": "last", "early_stopping_patience": 0}
+    quick = recipe.replace(schedule={**shorter, "monitor": "tune_loss"})
+    mixed = shuffle_labels(table, seed).map({code: i for i, code in enumerate(classes)}).to_numpy(dtype=np.int64)
+    fit(
+        quick,
+        images,
+        mixed,
+        rows["train"],
+        np.zeros(0, dtype=np.int64),
+        classes,
+        out,
+        seed=seed,
+        resume=True,
+        threads=threads,
+        progress=lambda _, done, total: progress("training on shuffled labels", done, total),
+    )
+    backend.load(threads)
+    model = networks.build(quick, len(classes))
+    networks.load_weights(model, out / "weights.npz")
+    return predict_logits(model, images, rows["test"])
+
+
+def report(folder: RunFolder, recipe: Recipe) -> None:
+    """Write `report.html`."""
+    from melascope.datasets import table as tables
+    from melascope.reports import RunReport, run_report
+
+    audit, metrics = folder.read_json("audit.json"), folder.read_json("metrics.json")
+    frame = tables.load(folder.need("table.parquet"))
+    history = pd.read_csv(folder.need("history.csv"))
+    predictions = pd.read_parquet(folder.need("predictions.parquet"))
+    page = run_report(
+        RunReport(
+            title=f"{recipe.name} on {Path(folder.settings['data']).name}",
+            metrics=metrics,
+            history=history,
+            audit=audit,
+            problems=pd.read_csv(folder.need("problems.csv"), dtype="string"),
+            flow=metrics["flow"],
+            remarks=remarks(metrics, history, audit),
+            table=frame,
+            predictions=predictions,
+            picture=picture,
+            augmentation=_augmentation(folder, recipe, frame),
+            overlays=_overlays(folder, predictions),
+            recipe=folder.settings["recipe"],
+            environment=folder.read_json("environment.json"),
+            settings={"command": command(folder), "seed": folder.settings["seed"], "steps": folder.state},
+            seed=folder.settings["seed"],
+        )
+    )
+    write_text(folder.file("report.html"), page)
+
+
+def _augmentation(folder: RunFolder, recipe: Recipe, frame: pd.DataFrame) -> dict[str, np.ndarray]:
+    from melascope.images import prepare, read_file
+    from melascope.training.augmentation import preview
+
+    example = frame[(frame["part"] == "train")].iloc[0]["path"]
+    return dict(preview(recipe, prepare(read_file(str(example)), recipe.geometry), seed=folder.settings["seed"]))
+
+
+def _overlays(folder: RunFolder, predictions: pd.DataFrame) -> list[tuple[str, np.ndarray]]:
+    """Return captioned heat maps of test photographs: melanomas first, the surest alerts among them."""
+    predictor = Predictor(load_bundle(folder.need("model.melascope")), batch_size=_OVERLAYS)
+    test = predictions[(predictions["part"] == "test") & predictions["error"].isna()]
+    if not predictor.has_heatmap or "p_MEL" not in test or test.empty:
+        return []
+    melanomas = test[test["diagnosis"] == "MEL"].sort_values("p_MEL", ascending=False)
+    others = test[test["diagnosis"] != "MEL"].sort_values("p_MEL", ascending=False)
+    chosen = pd.concat([melanomas.head(_OVERLAYS // 2), others.head(_OVERLAYS - _OVERLAYS // 2)])
+    result = []
+    geometry = predictor.bundle.geometry
+    for (_, row), finding in zip(
+        chosen.iterrows(), predictor.predict(chosen["path"].tolist(), heatmaps=True), strict=True
+    ):
+        if finding.status == "ok" and finding.heatmap is not None:
+            caption = f"{diagnosis.name(row['diagnosis'])}, melanoma risk {finding.melanoma_risk:.0%}"
+            result.append((caption, overlay(picture(str(row["path"])), finding.heatmap, geometry)))
+    return result
+
+
+def command(folder: RunFolder) -> str:
+    """Return the command that repeats the run."""
+    s = folder.settings
+    words = ["melascope", "run", s["data"]]
+    for path in s["authority"]:
+        words += ["--authority", path]
+    if s["images"]:
+        words += ["--images", s["images"]]
+    for label, code in s["spellings"].items():
+        words += ["--spelling", f"{label}={code}"]
+    if s["limit"]:
+        words += ["--limit", str(s["limit"])]
+    words += ["--protocol", s["protocol"], "--recipe", "recipe.toml", "--seed", str(s["seed"]), "--out", "RUN"]
+    return shlex.join(words)
+
+
+def summary(folder: RunFolder) -> str:
+    """Return the few lines that a person wants to read first."""
+    audit = folder.read_json("audit.json")
+    lines = [f"{audit['verdict']}: {folder.state['data']['photographs']} of {audit['found']} photographs are used."]
+    if folder.done("evaluate"):
+        lines += headline(folder.read_json("metrics.json"))
+    elif folder.done("export"):
+        lines.append("Exported and calibrated; the test part is still closed.")
+    else:
+        lines.append(f"Trained for {folder.state['fit']['epochs']} epochs; the test part is still closed.")
+    for label, name in (("Bundle", "model.melascope"), ("Report", "report.html")):
+        if folder.file(name).exists():
+            lines.append(f"{label}: {folder.file(name)}")
+    return "\n".join(lines)

@@ -1,0 +1,302 @@
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests import tiny_bundle as tiny
+
+import melascope.bundle.predictor as module
+from melascope.bundle import Bundle, Engine, Predictor, default_bundle, predict
+from melascope.errors import BundleError, DataError
+from melascope.finding import Finding
+from melascope.images import Geometry, prepare
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return tiny.bundle(tmp_path_factory.mktemp("bundle") / "tiny.melascope")
+
+
+@pytest.fixture(scope="module")
+def predictor(bundle: Bundle) -> Predictor:
+    return Predictor(bundle, threads=2)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return tiny.folder(tmp_path_factory.mktemp("photographs"), 70)
+
+
+def logits_by_hand(image: np.ndarray) -> np.ndarray:
+    """What the tiny network computes, in numpy."""
+    rng = np.random.default_rng(0)
+    kernel = rng.normal(0, 0.3, (6, 3, 3, 3)).astype(np.float32)
+    head = rng.normal(0, 10.0, (6, 4)).astype(np.float32)
+    bias = rng.normal(0, 0.1, 4).astype(np.float32)
+    padded = np.pad(image.astype(np.float64) / 255, ((1, 1), (1, 1), (0, 0)))
+    features = np.zeros((8, 8, 6))
+    for row, column in itertools.product(range(8), range(8)):
+        patch = padded[4 * row : 4 * row + 3, 4 * column : 4 * column + 3]
+        features[row, column] = np.maximum(np.einsum("hwc,dchw->d", patch, kernel), 0)
+    return np.asarray(features.mean(axis=(0, 1)) @ head + bias)
+
+
+def test_the_network_gives_what_it_was_made_to_give(predictor: Predictor) -> None:
+    images = np.stack([tiny.photograph(seed, 32, 32) for seed in range(5)])
+    outputs = predictor.run(images)
+    assert outputs.logits.shape == (5, 4)
+    assert outputs.embedding.shape == (5, 6)
+    assert outputs.heatmap is not None
+    assert outputs.heatmap.shape == (5, 4, 8, 8)
+    assert {array.dtype for array in (outputs.logits, outputs.embedding, outputs.heatmap)} == {np.dtype(np.float32)}
+    np.testing.assert_allclose(outputs.logits, [logits_by_hand(image) for image in images], atol=1e-4)
+
+
+def test_probabilities_are_calibrated(predictor: Predictor) -> None:
+    logits = np.array([[1.5, 0.0, 0.0, -1.5]])
+    expected = np.exp(logits / 1.5) / np.exp(logits / 1.5).sum()
+    np.testing.assert_allclose(predictor.probabilities(logits), expected)
+
+
+def test_a_finding(predictor: Predictor, files: list[Path], bundle: Bundle) -> None:
+    (finding,) = predictor.predict(files[:1])
+    assert finding.path == str(files[0])
+    assert finding.image_id == "ISIC_0000000"
+    assert finding.status == "ok"
+    assert finding.error is None
+    assert finding.sha256 == hashlib.sha256(files[0].read_bytes()).hexdigest()
+    assert list(finding.probabilities) == list(tiny.CLASSES)
+    assert sum(finding.probabilities.values()) == pytest.approx(1)
+    assert finding.melanoma_risk == finding.probabilities["MEL"]
+    assert finding.malignancy_risk == pytest.approx(finding.probabilities["MEL"] + finding.probabilities["BCC"])
+    assert finding.diagnosis == max(finding.probabilities, key=finding.probabilities.__getitem__)
+    assert finding.model.sha256 == bundle.identity
+    assert finding.coverage == 0.9
+    assert finding.prediction_set is not None
+    assert "BCC" in finding.prediction_set
+    assert finding.heatmap is None
+    assert json.loads(finding.to_json())["novelty"] is None
+    prepared = prepare(files[0].read_bytes(), Geometry(32, 32, "crop"))
+    expected = predictor.probabilities(logits_by_hand(prepared)[None])[0]
+    np.testing.assert_allclose(list(finding.probabilities.values()), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 64])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_neither_batches_nor_threads_change_a_finding(
+    bundle: Bundle, files: list[Path], predictor: Predictor, batch_size: int, threads: int
+) -> None:
+    expected = list(predictor.predict(files, heatmaps=True))
+    found = list(Predictor(bundle, threads, batch_size=batch_size).predict(files, heatmaps=True))
+    assert [f.path for f in found] == [str(file) for file in files]
+    for one, other in zip(expected, found, strict=True):
+        np.testing.assert_allclose(list(one.probabilities.values()), list(other.probabilities.values()), atol=1e-5)
+        np.testing.assert_allclose(one.heatmap, other.heatmap, atol=1e-4)
+
+
+def test_a_bad_file_is_refused_and_the_rest_goes_on(bundle: Bundle, tmp_path: Path) -> None:
+    files = tiny.folder(tmp_path, 9)
+    (tmp_path / "text.jpg").write_text("hello, not a photograph")
+    files[2].write_bytes(b"")
+    files[5].write_bytes(files[5].read_bytes()[:300])
+    asked = [*files, tmp_path / "none.jpg", tmp_path, tmp_path / "text.jpg"]
+    for batch_size in (1, 4, 64):
+        found = list(Predictor(bundle, 2, batch_size=batch_size).predict(asked, heatmaps=True))
+        kinds = [f.error.kind if f.error else None for f in found]
+        assert kinds == [
+            *[None] * 2,
+            "empty",
+            None,
+            None,
+            "truncated",
+            *[None] * 3,
+            "missing",
+            "unreadable",
+            "not_an_image",
+        ]
+        refused = found[5]
+        assert refused.status == "refused"
+        assert refused.decision is None
+        assert refused.melanoma_risk is None
+        assert refused.sha256 == hashlib.sha256(files[5].read_bytes()).hexdigest()
+        assert refused.error is not None
+        assert refused.error.message.endswith(".")
+        assert found[9].sha256 is None
+
+
+def test_a_folder_of_bad_files_only(predictor: Predictor, tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    assert [f.status for f in predictor.predict([tmp_path / "a.jpg"] * 3)] == ["refused"] * 3
+    assert list(predictor.predict([])) == []
+
+
+def test_content_may_be_given_instead_of_files(predictor: Predictor, files: list[Path]) -> None:
+    (expected,) = predictor.predict(files[:1], heatmaps=True)
+    (found,) = predictor.predict([("upload.jpg", files[0].read_bytes())])
+    one = predictor.predict_one(files[0].read_bytes(), "upload.jpg", heatmap=True)
+    assert found.probabilities == one.probabilities == expected.probabilities
+    assert (found.image_id, found.path) == ("UPLOAD", "upload.jpg")
+    np.testing.assert_array_equal(one.heatmap, expected.heatmap)
+    nameless = predictor.predict_one(b"not an image")
+    assert nameless.image_id is None
+    assert nameless.error is not None
+
+
+def test_a_decoded_photograph(predictor: Predictor) -> None:
+    found = predictor.predict_array(tiny.photograph(3, 100, 80), "a.png", heatmap=True)
+    assert found.status == "ok"
+    assert found.sha256 is None
+    assert found.heatmap.shape == (8, 8)
+
+
+def test_raw_outputs_stream_in_order(predictor: Predictor, files: list[Path]) -> None:
+    raws = list(predictor.stream([str(file) for file in files]))
+    assert [i for i, _ in raws] == list(range(len(files)))
+    logits = np.stack([raw.logits for _, raw in raws])
+    images = np.stack([prepare(file.read_bytes(), Geometry(32, 32, "crop")) for file in files])
+    np.testing.assert_allclose(logits, predictor.run(images).logits, atol=1e-5)
+    assert all(raw.heatmap is None and raw.embedding.shape == (6,) for _, raw in raws)
+    assert next(iter(predictor.stream(files, heatmaps=True)))[1].heatmap.shape == (4, 8, 8)
+
+
+def test_only_a_few_photographs_are_ahead_of_the_reader(bundle: Bundle, files: list[Path]) -> None:
+    taken = 0
+
+    def endless() -> Iterator[Path]:
+        nonlocal taken
+        for file in itertools.cycle(files):
+            taken += 1
+            yield file
+
+    findings = Predictor(bundle, threads=2).predict(endless())
+    for _ in range(50):
+        next(findings)
+    time.sleep(0.05)
+    assert taken <= 50 + 2 * 4 + 1
+    findings.close()
+
+
+def test_a_reader_that_stops_early_leaves_no_thread_behind(bundle: Bundle, files: list[Path]) -> None:
+    findings = Predictor(bundle, threads=2).predict(files)
+    next(findings)
+    findings.close()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("predict")]
+
+
+def test_a_fault_of_ours_is_not_taken_for_a_bad_file(
+    predictor: Predictor, files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "prepare", broken)
+    with pytest.raises(KeyboardInterrupt):
+        list(predictor.predict(files))
+
+
+def test_the_heat_map_shows_where_melanoma_gains_on_the_rest(predictor: Predictor, files: list[Path]) -> None:
+    (finding,) = predictor.predict(files[:1], heatmaps=True)
+    assert finding.heatmap.shape == (8, 8)
+    assert finding.heatmap.min() >= 0
+    assert finding.heatmap.max() <= 1
+    assert predictor.has_heatmap
+
+
+def test_a_network_without_heat_map(tmp_path: Path, files: list[Path]) -> None:
+    flat = Predictor(tiny.bundle(tmp_path / "flat.melascope", onnx=tiny.network(heatmap=False)))
+    assert not flat.has_heatmap
+    (finding,) = flat.predict(files[:1], heatmaps=True)
+    assert finding.heatmap is None
+    assert finding.status == "ok"
+
+
+def test_a_model_that_knows_no_melanoma(tmp_path: Path, files: list[Path]) -> None:
+    decision = tiny.decision(classes=["NV", "DF", "BKL", "VASC"], operating_points={}, prediction_set=None)
+    predictor = Predictor(tiny.bundle(tmp_path / "a.melascope", decision=decision))
+    (finding,) = predictor.predict(files[:1], heatmaps=True)
+    assert finding.melanoma_risk is None
+    assert finding.decision == "refer"
+    assert finding.heatmap is None
+    assert not predictor.has_heatmap
+
+
+def test_numbers_that_are_not_finite_are_refused(tmp_path: Path, files: list[Path]) -> None:
+    predictor = Predictor(tiny.bundle(tmp_path / "a.melascope", onnx=tiny.network(gain=float("inf"))))
+    findings = list(predictor.predict(files[:3]))
+    assert {f.error.kind for f in findings if f.error} == {"not_finite"}
+    assert [f.decision for f in findings] == [None] * 3
+
+
+def test_bfloat16_is_close(bundle: Bundle, predictor: Predictor, files: list[Path]) -> None:
+    fast = Predictor(bundle, precision="bf16")
+    for one, other in zip(predictor.predict(files), fast.predict(files), strict=True):
+        assert one.melanoma_risk == pytest.approx(other.melanoma_risk, abs=0.1)
+
+
+def test_impossible_settings_are_refused(bundle: Bundle) -> None:
+    with pytest.raises(BundleError, match="fp8"):
+        Predictor(bundle, precision="fp8")  # type: ignore[arg-type]
+    with pytest.raises(BundleError, match="batch size"):
+        Predictor(bundle, batch_size=0)
+    with pytest.raises(BundleError, match="cannot be loaded"):
+        Engine(b"not a network")
+
+
+def test_predict_gives_a_frame(bundle: Bundle, tmp_path: Path) -> None:
+    files = tiny.folder(tmp_path / "photographs", 3)
+    files[1].write_bytes(b"x")
+    told: list[tuple[int, int]] = []
+    frame = predict(
+        tmp_path / "photographs",
+        bundle=bundle.path,
+        heatmaps=tmp_path / "maps",
+        progress=lambda stage, done, total: told.append((done, total)),
+    )
+    assert frame["status"].tolist() == ["ok", "refused", "ok"]
+    assert frame["error_kind"].tolist()[1] == "not_an_image"
+    assert frame[[f"p_{code}" for code in tiny.CLASSES]].iloc[0].sum() == pytest.approx(1)
+    assert frame["sensitivity_n"].iloc[0] == 40
+    assert told == [(1, 3), (2, 3), (3, 3)]
+    assert sorted(path.name for path in (tmp_path / "maps").iterdir()) == [
+        "ISIC_0000000.heatmap.jpg",
+        "ISIC_0000002.heatmap.jpg",
+    ]
+    with pytest.raises(DataError, match="does not exist"):
+        predict(tmp_path / "none", bundle=bundle)
+
+
+def test_the_installed_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import importlib.metadata
+
+    class Offer:
+        def __init__(self, name: str, path: Path | None) -> None:
+            self.name, self._path = name, path
+
+        def load(self) -> object:
+            if self._path is None:
+                raise ImportError("gone")
+            return lambda: self._path
+
+    offers: list[Offer] = []
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: offers)
+    with pytest.raises(BundleError, match="--bundle"):
+        default_bundle()
+    offers += [Offer("b", None), Offer("a", tmp_path / "a.melascope")]
+    assert default_bundle() == tmp_path / "a.melascope"
+    del offers[1]
+    with pytest.raises(BundleError, match="gone"):
+        default_bundle()
+
+
+@pytest.mark.real_data
+def test_real_photographs_of_every_size(predictor: Predictor, shared_data: Path) -> None:
+    files = sorted((shared_data / "originals").glob("*.jpg"))
+    findings: list[Finding] = list(predictor.predict(files))
+    assert [f.status for f in findings] == ["ok"] * len(files)
