@@ -148,7 +148,9 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=320, help="generated photographs, if no --data")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: seconds of all threads, for a shared machine")
+    parser.add_argument(
+        "--clock", choices=CLOCKS, default="wall", help="cpu: seconds of all threads, for a shared machine"
+    )
     parser.add_argument("--json", type=Path, help="write the numbers there")
     options = parser.parse_args()
     backend.load(options.threads).utils.set_random_seed(0)  # deterministic ops make TensorFlow ask for a seed
@@ -181,7 +183,9 @@ def main() -> None:
     share = ratio(steps, "plain", "augmented") - 1
     print(f"augmentation / MobileNetV2 step, 192 px: {share:.1%}   target 10 % {'met' if share <= 0.1 else 'MISSED'}")
     if options.json:
-        options.json.write_text(json.dumps({"images_per_second": rates, "ratios": ratios, "augmentation_share": share}, indent=1))
+        options.json.write_text(
+            json.dumps({"images_per_second": rates, "ratios": ratios, "augmentation_share": share}, indent=1)
+        )
 
 
 if __name__ == "__main__":

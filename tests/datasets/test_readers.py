@@ -56,6 +56,22 @@ def test_links_that_lead_in_a_circle_end(class_folders):
     assert len(datasets.read(class_folders)) == 10
 
 
+def test_a_link_to_itself_is_passed_over(class_folders):
+    (class_folders / "Train" / "nevus" / "loop.jpg2").symlink_to(class_folders / "Train" / "nevus" / "loop.jpg2")
+    (class_folders / "Train" / "nevus" / "gone").symlink_to(class_folders / "nowhere")
+    assert len(datasets.read(class_folders)) == 10
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows names files in Unicode only")
+def test_a_file_name_that_is_not_utf8_is_named(class_folders):
+    try:
+        (class_folders / "Train" / "nevus" / os.fsdecode(b"caf\xe9.jpg")).touch()
+    except OSError:
+        pytest.skip("the file system takes UTF-8 only")
+    with pytest.raises(DataError, match=r"not UTF-8, .*caf\\xe9"):
+        datasets.read(class_folders)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -239,6 +255,14 @@ def test_two_files_of_one_id_are_refused_unless_they_are_copies(tmp_path, images
 def test_a_table_that_cannot_be_read_says_why(tmp_path, images, text, message):
     with pytest.raises(DataError, match=message):
         datasets.read(_csv(tmp_path, text), images=images)
+
+
+def test_images_that_is_no_folder_says_so(tmp_path, images):
+    path = _csv(tmp_path, "image_id,diagnosis\nISIC_0000001,MEL\n")
+    with pytest.raises(DataError, match="is not a folder"):
+        datasets.read(path, images=path)
+    with pytest.raises(DataError, match="does not exist"):
+        datasets.read(path, images=tmp_path / "nowhere")
 
 
 def test_files_that_are_no_tables_say_so(tmp_path, images):

@@ -35,7 +35,7 @@ def inputs(**changes) -> RunReport:
         overlays=[("GEN_1: melanoma", np.zeros((24, 24, 3), np.uint8))],
         recipe={"extends": "small-cnn", "data": {"size": 64}, "schedule": {"epochs": 6, "ema": True}},
         environment={"python": "3.11", "packages": {"numpy": "2.0"}},
-        settings={"command": "melascope run DATA --out RUN", "seed": 0},
+        settings={"command": "melascope run DATA --out RUN", "kept_epoch": 4, "steps": {"fit": {"seconds": 12.5}}},
     )
     return dataclasses.replace(whole, **changes)
 
@@ -152,6 +152,8 @@ def test_a_run_can_be_done_again_from_its_report(read):
     assert "epochs = 6" in read.text
     assert "ema = true" in read.text
     assert "numpy 2.0" in read.text
+    assert "fit 12.5 s" in read.text
+    assert "kept: epoch 4" in read.text
 
 
 def test_the_same_inputs_give_the_same_bytes(page):
@@ -292,6 +294,14 @@ def test_the_data_report_counts_shows_and_audits():
     assert "Byte-identical files: what they look like" in read.text
     assert "has problems" in read.text
     assert "unreadable: 2; copies: 20" in read.text
+
+
+@pytest.mark.parametrize(("parts", "branches"), [({"train": 5, "test": 2}, True), ({"train": 9, "test": 2}, False)])
+def test_the_flow_branches_into_parts_only_where_they_are_all_of_it(parts, branches):
+    metrics = {"parts": {name: {"n_images": n} for name, n in parts.items()}}
+    flow = [{"label": "found", "photographs": 7, "excluded": {}}]
+    page = run_report(RunReport(title="x", metrics=metrics, flow=flow))
+    assert ("In the end: train 5, test 2" in page) == branches
 
 
 @pytest.mark.usefixtures("undrawn")

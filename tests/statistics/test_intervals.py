@@ -95,6 +95,12 @@ def test_few_groups_count_as_few_however_many_photographs() -> None:
     assert found.n == 60
 
 
+def test_a_score_that_no_draw_changes_is_not_certain() -> None:
+    found = interval(np.full(200, 0.19), 0.19, 63)
+    assert (found.low, found.high) == (wilson(0.19 * 63, 63).low, wilson(0.19 * 63, 63).high)
+    assert interval(np.zeros(200), 0.0, 63, proportion=False).high == 0  # a difference that never was
+
+
 def test_undefined_draws() -> None:
     samples = np.array([0.4, np.nan, 0.6, 0.5])
     assert interval(samples, 0.5, 30).low == pytest.approx(0.405)

@@ -178,10 +178,10 @@ def split_data(
     check_trainable(prepared.table)
     frame = prepared.table.copy()
     if folds_wanted is None:
-        frame["part"] = split(frame, seed=seed).part
+        frame["part"] = split(frame, seed=seed, group=prepared.split_group).part
         column = "part"
     else:
-        frame["fold"] = folds(frame, folds_wanted, seed=seed)
+        frame["fold"] = folds(frame, folds_wanted, seed=seed, group=prepared.split_group)
         column = "fold"
     if out is not None:
         table.save(frame, out)

@@ -72,7 +72,7 @@ class Decider:
         classes = decision.get("classes")
         if not isinstance(classes, list) or len(classes) < 2 or len(set(map(str, classes))) != len(classes):
             raise BundleError("decision.json needs a list of two or more different classes.")
-        unknown = [str(code) for code in classes if code not in diagnosis.DIAGNOSES]
+        unknown = [str(code) for code in classes if str(code) not in diagnosis.DIAGNOSES]
         if unknown:
             raise BundleError(f"decision.json names classes that Melascope does not know: {', '.join(unknown)}.")
         _check_geometry(decision.get("geometry"))

@@ -83,6 +83,8 @@ class Engine:
             self._compiled = core.compile_model(model, "CPU", settings)
         except RuntimeError as error:
             raise BundleError(f"model.onnx cannot be loaded: {_first_line(error)}") from None
+        # OpenVINO looks numpy up at its first array; two threads that do so at once deadlock (pybind11's call_once).
+        openvino.Tensor(np.zeros(1, np.uint8))
         self._names = [output.get_any_name() for output in self._compiled.outputs]
         self._requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for _ in range(self.threads):

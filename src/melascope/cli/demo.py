@@ -32,5 +32,4 @@ def demo(out: Path, seed: int) -> int:
     console.results.print(findings_table(result.findings))
     console.results.print(result.run.summary(), markup=False, soft_wrap=True)
     console.results.print(f"Heat maps: {result.heatmaps}", markup=False, soft_wrap=True)
-    console.results.print(f"Report:    {result.run.report}", markup=False, soft_wrap=True)
     return 0

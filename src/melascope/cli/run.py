@@ -114,7 +114,7 @@ def run(data: Path, spelling: tuple[str, ...], **options: Any) -> int:
         result = whole_way(data, spellings=spellings(spelling), progress=progress, **options)
     for warning in result.warnings:
         console.warn(warning)
-    console.results.print(result.summary())
+    console.results.print(result.summary(), markup=False, soft_wrap=True)
     return 1 if result.unreadable else 0
 
 
@@ -136,5 +136,5 @@ def train(data: Path, spelling: tuple[str, ...], **options: Any) -> int:
         result = to_weights(data, spellings=spellings(spelling), progress=progress, **options)
     for warning in result.warnings:
         console.warn(warning)
-    console.results.print(result.summary())
+    console.results.print(result.summary(), markup=False, soft_wrap=True)
     return 1 if result.unreadable else 0

@@ -99,12 +99,12 @@ def evaluate(
     if "test" not in parts:
         raise DataError(record.nothing(frame, chosen["test"], words))
     headline = "test_unseen" if "test_unseen" in parts else "test"
-    name = protocol or str(decision.get("protocol", "clean"))
+    name = protocol or str(decision.get("protocol") or "unstated")
     known = record.known(frame, chosen["test"])
     return {
         "schema": SCHEMA,
         "protocol": name,
-        "optimistic": name not in ("clean", "clean-unauthorised"),
+        "optimistic": name in ("as-filed", "as-published"),
         "audited": bool(decision.get("audited", False)) if audited is None else audited,
         "cross_fitted": cross_fitted,
         "headline": headline,

@@ -56,7 +56,8 @@ def data_report(inputs: DataReport) -> str:
         >>> page = data_report(DataReport(title="my set", table=table))
     """
     table, album = inputs.table, Album(inputs.picture)
-    stamp = wording.stamp(bool(inputs.audit), None)
+    verdict = inputs.audit.get("verdict")
+    stamp = f"audited: {verdict}" if verdict else wording.stamp(bool(inputs.audit), None)
     parts = {str(part): int(n) for part, n in data.part_of(table).value_counts().items()}
     sections = [
         Section("counts", "What is in it", [*data.class_counts(table, stamp), *data.missing_data(table)]),
@@ -65,8 +66,7 @@ def data_report(inputs: DataReport) -> str:
         Section("flow", "What may be used", data.flow(inputs.flow, {}, stamp), "statistics"),
         Section("how", "How it was read", [*data.facts(inputs.settings), *data.facts(inputs.environment)]),
     ]
-    verdict = inputs.audit.get("verdict")
-    stamps = [("note", f"audited: {verdict}" if verdict else "audited")] if inputs.audit else [("warning", "unaudited")]
+    stamps = [("note", stamp)] if inputs.audit else [("warning", "unaudited")]
     where = wording.listed([f"{wording.count(n)} in {part}" for part, n in parts.items()])
     return Page(
         title=inputs.title,

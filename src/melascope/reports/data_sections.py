@@ -156,7 +156,9 @@ def audit_summary(audit: Mapping[str, Any]) -> list[Any]:
     """Return the audit's verdict, its reasons, and a table of problems."""
     if not audit:
         return [Text("These data were not audited.", "warning")]
-    blocks: list[Any] = []
+    blocks: list[Any] = (
+        [Points([("warning", str(told)) for told in audit["warnings"]])] if audit.get("warnings") else []
+    )
     verdict, reasons = audit.get("verdict"), [str(reason) for reason in audit.get("reasons") or ()]
     if verdict:
         blocks.append(Text(f"Verdict: {verdict}.", "lead"))
@@ -223,6 +225,9 @@ def flow(steps: Sequence[Mapping[str, Any]], parts: Mapping[str, int], stamp: st
     steps = arriving(steps)
     if not steps:
         return []
+    # A flow that goes on to the scored photographs of one part does not branch into parts after that.
+    if sum(parts.values()) != wording.number(steps[-1].get("photographs")):
+        parts = {}
     rows = []
     for step in steps:
         left = {str(reason): n for reason, n in step["excluded"].items() if n}
@@ -267,9 +272,15 @@ def facts(values: Mapping[str, Any]) -> list[Any]:
     shown = []
     for key, value in values.items():
         if isinstance(value, Mapping):
-            value = ", ".join(f"{name} {inner}" for name, inner in value.items())
+            value = ", ".join(f"{name} {_inner(inner)}" for name, inner in value.items())
         elif isinstance(value, (list, tuple)):
             value = ", ".join(str(item) for item in value)
         if value is not None and value != "":
             shown.append((str(key).replace("_", " "), str(value)))
     return [Facts(shown)] if shown else []
+
+
+def _inner(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return f"{value['seconds']} s" if "seconds" in value else " ".join(f"{k} {v}" for k, v in value.items())
+    return str(value)

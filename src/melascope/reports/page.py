@@ -195,7 +195,7 @@ class Page:
             script=Markup(_SCRIPT),
             script_hash=base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode(),
         )  # fmt: skip
-        return clean(re.sub(r"\n\s*\n+", "\n", html)) if "<pre" not in html else clean(html)
+        return clean(html)
 
 
 def walk(blocks: Iterable[Any]) -> Iterator[Any]:

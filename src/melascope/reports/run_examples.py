@@ -32,6 +32,8 @@ def judged(metrics: Mapping[str, Any], predictions: pd.DataFrame | None) -> pd.D
         rows = rows[rows["part"] == name.split("_")[0]]
     columns = [column for column in rows.columns if str(column).startswith("p_")]
     codes = [str(column)[2:] for column in columns]
+    if name == "test_unseen" and "trained_on" in rows:
+        rows = rows[~rows["trained_on"].fillna(False).astype(bool)]
     rows = rows[rows["diagnosis"].notna()]
     if not columns or rows.empty:
         return pd.DataFrame()

@@ -35,7 +35,7 @@ class RunReport:
         overlays: Captions with heat-map overlays `(h, w, 3) uint8`.
         recipe: The resolved recipe, as nested mappings or as TOML text.
         environment: Versions and machine.
-        settings: `command`, `seed` and whatever else the run was asked.
+        settings: `command`, `seed`, `kept_epoch` (whose weights were kept) and whatever else the run was asked.
         seed: Of the random sample of photographs.
     """
 
@@ -132,7 +132,7 @@ def _training(inputs: RunReport, stamp: str) -> list[Any]:
         return []
     parts = inputs.metrics.get("parts") or {}
     sizes = {name: (parts.get(name) or {}).get("n_images") for name in ("train", "tune")}
-    best = _best_epoch(history)
+    best = _best_epoch(history, inputs.settings.get("kept_epoch"))
     figure = figures.history(
         history,
         n_train=sizes["train"],
@@ -161,8 +161,10 @@ def _training(inputs: RunReport, stamp: str) -> list[Any]:
     return [Text(reading), Drawing(figure, words, caption, True)]
 
 
-def _best_epoch(history: pd.DataFrame) -> int | None:
-    """Return the epoch whose weights were kept where the history says so."""
+def _best_epoch(history: pd.DataFrame, told: Any) -> int | None:
+    """Return the epoch whose weights were kept, where the settings or the history say so."""
+    if told is not None:
+        return int(told)
     if "kept" not in history or "epoch" not in history:
         return None
     kept = history[history["kept"].fillna(False).astype(bool)]

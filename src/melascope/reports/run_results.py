@@ -111,7 +111,7 @@ def _groups(part: Mapping[str, Any], name: str) -> list[Any]:
                "threshold", "target", "sensitivity", "specificity"]  # fmt: skip
     note = (
         "Thresholds come from calibrate; sensitivity and specificity are measured here. The partial area (sensitivity "
-        "above 80 %, at most 0.2) is as in the ISIC challenge's scoring, not corrected after McClish. “Assured”: the "
+        "above 80 %) is as in the ISIC challenge's scoring, not corrected after McClish. “Assured”: the "
         "lower 95 % bound of the sensitivity on calibrate reaches the target."
     )
     blocks: list[Any] = (
@@ -150,17 +150,19 @@ def _curves(part: Mapping[str, Any], stamp: str) -> list[Any]:
         drawn.append(Drawing(figure, told, told))
     for name in wanted:
         if isinstance(groups[name].get("decision_curve"), Mapping):
-            drawn.append(_decision(groups[name]["decision_curve"], name, points[name], stamp))
+            drawn.append(_decision(groups[name], name, points[name], stamp))
     return [Row(drawn)] if drawn else []
 
 
-def _decision(curve: Mapping[str, Any], name: str, point: Mapping[str, Any], stamp: str) -> Drawing:
+def _decision(group: Mapping[str, Any], name: str, point: Mapping[str, Any], stamp: str) -> Drawing:
+    curve, n = group["decision_curve"], wording.cases(group.get("auc"))
     threshold = wording.number(point.get("threshold"))
     told = (
-        f"Net benefit of referring by this model against referring everybody or nobody, where {name} has a prevalence of "
-        f"{wording.share(curve.get('prevalence'))}. Above both other lines the model helps. No intervals: read its shape."
+        f"Net benefit of referring by this model against referring everybody or nobody, where {name} has a prevalence "
+        f"of {wording.share(curve.get('prevalence'))}. Above both other lines the model helps. It has no intervals: "
+        "read its shape, not its values."
     )
-    figure = figures.decision_curve(curve, name=name, threshold=threshold, stamp=stamp)
+    figure = figures.decision_curve(curve, name=name, threshold=threshold, n=n, stamp=stamp)
     return Drawing(figure, told, told)
 
 

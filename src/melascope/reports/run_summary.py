@@ -180,7 +180,7 @@ def limits(metrics: Mapping[str, Any]) -> list[Any]:
     if size:
         points.append(("note", str(size)))
     measured = [str(name) for name in part.get("subgroups") or ()]
-    unknown = [words for key, words in _SUBGROUPS.items() if key not in measured]
+    unknown = [words for key, words in _SUBGROUPS.items() if not any(name.startswith(key) for name in measured)]
     if unknown:
         told = f"Whether it works equally well by {wording.listed(unknown)} was not measured."
         if measured:
@@ -202,9 +202,10 @@ def _prevalence(point: Mapping[str, Any]) -> str:
         )
     ppv, npv = point["ppv"], point.get("npv")
     told = (
-        f"Where {wording.share(prevalence)} of lesions are melanomas, {wording.share(wording.value(ppv))} of its alerts "
-        f"would be melanomas ({wording.span(*wording.bounds(ppv))})"
+        f"Where {wording.share(prevalence)} of lesions are melanomas, {wording.share(wording.value(ppv))} of its "
+        f"alerts would be melanomas ({wording.span(*wording.bounds(ppv))})"
     )
     if wording.known(npv):
-        told += f"; of lesions without an alert {wording.share(wording.value(npv))} would be none ({wording.span(*wording.bounds(npv))})"
+        told += f"; of lesions without an alert {wording.share(wording.value(npv))} would be none"
+        told += f" ({wording.span(*wording.bounds(npv))})"
     return told + ". These data do not tell how common melanoma is where it is used."

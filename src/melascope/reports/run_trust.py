@@ -129,7 +129,8 @@ def honesty(metrics: Mapping[str, Any]) -> list[Any]:
     _, part = headline_part(metrics)
     points: list[tuple[str, str]] = []
     trained = metrics.get("trained_on") or {}
-    if trained.get("of") is not None:
+    told_already = any("trained on" in str(note) for note in metrics.get("notes") or ())
+    if trained.get("of") is not None and not told_already:
         images = wording.number(trained.get("images"))
         told = f"{wording.count(images)} of {wording.plural(trained['of'], 'photograph')} were trained on"
         points.append(

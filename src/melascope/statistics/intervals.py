@@ -186,8 +186,9 @@ def interval(
 ) -> Estimate:
     """Return a score with the percentile interval of its bootstrap samples `(draws,)`.
 
-    Wilson's interval takes its place where the value is 0 or 1 or fewer than
-    ten independent units stand behind it: there the percentiles collapse. For a
+    Wilson's interval takes its place where the value is 0 or 1, fewer than ten
+    independent units stand behind it, or no draw differs from another (a model
+    that always says one class): there the percentiles collapse. For a
     score that is not a plain proportion but a mean of values in [0, 1] (AUC,
     average precision) Wilson's is conservative, since no such mean varies more.
 
@@ -204,11 +205,12 @@ def interval(
     n_units = n if n_units is None else n_units
     if not math.isfinite(value):
         return Estimate(math.nan, math.nan, math.nan, n)
-    if proportion and n_units > 0 and (value in (0.0, 1.0) or n_units < FEW):
+    defined = samples[np.isfinite(samples)]
+    collapsed = value in (0.0, 1.0) or n_units < FEW or (len(defined) > 1 and np.ptp(defined) < 1e-12)
+    if proportion and n_units > 0 and collapsed:
         bounded = min(max(value, 0.0), 1.0)
         around = wilson(bounded * n_units, n_units, level)
         return Estimate(value, around.low, around.high, n)
-    defined = samples[np.isfinite(samples)]
     if len(defined) * 2 <= len(samples):
         return Estimate(value, math.nan, math.nan, n)
     low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])

@@ -45,7 +45,7 @@ def register(name: str) -> Callable[[Maker], Maker]:
 @register("affine")
 def affine(settings: Augmentation) -> Any:
     """Return the layer of flips, rotation, zoom and shift, or None."""
-    if settings.flip == "none" and not settings.rotation and settings.zoom_range == (0, 0) and not settings.shift:
+    if settings.flip == "none" and not settings.rotation and not any(settings.zoom_range) and not settings.shift:
         return None
     backend.load()
     from melascope.training.layers import RandomAffine
@@ -81,9 +81,7 @@ def augment(recipe: Recipe, pixels: Any) -> Any:
     return pixels
 
 
-def preview(
-    recipe: Recipe, image: NDArray[np.uint8], count: int = 6, seed: int = 0
-) -> dict[str, NDArray[np.uint8]]:
+def preview(recipe: Recipe, image: NDArray[np.uint8], count: int = 6, seed: int = 0) -> dict[str, NDArray[np.uint8]]:
     """Return examples of each augmentation of a recipe on one photograph.
 
     Args:

@@ -30,12 +30,12 @@ def class_weights(labels: NDArray[np.integer], n_classes: int) -> NDArray[np.flo
 
 def quotas(labels: NDArray[np.integer], sampling: Sampling) -> NDArray[np.int64]:
     """Return how often each class is drawn in an epoch, `(c,)`; an epoch is as long as the data."""
-    counts = np.bincount(labels).astype(np.int64)
+    counts: NDArray[np.int64] = np.bincount(labels).astype(np.int64)
     if sampling == "none":
         return counts
     shares = np.sqrt(counts) if sampling == "sqrt" else (counts > 0).astype(float)
     exact = len(labels) * shares / shares.sum()
-    drawn = np.floor(exact).astype(np.int64)
+    drawn: NDArray[np.int64] = np.floor(exact).astype(np.int64)
     left = len(labels) - int(drawn.sum())
     drawn[np.argsort(drawn - exact, kind="stable")[:left]] += 1
     return drawn
@@ -70,7 +70,11 @@ def order(labels: NDArray[np.integer], epoch: int, seed: int, sampling: Sampling
         places = np.arange(epoch * quota, (epoch + 1) * quota)
         rounds = places // len(members)
         drawn += [
-            members[np.random.default_rng([seed, code, 1, int(k)]).permutation(len(members))[places[rounds == k] % len(members)]]
+            members[
+                np.random.default_rng([seed, code, 1, int(k)]).permutation(len(members))[
+                    places[rounds == k] % len(members)
+                ]
+            ]
             for k in range(int(rounds[0]), int(rounds[-1]) + 1)
         ]
     return shuffle.permutation(np.concatenate(drawn))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from melascope.training.augmentation import reseed
 from melascope.training.fit import HISTORY, logits_only, predict_logits
 from melascope.training.metrics import scores
 from melascope.training.networks import save_weights
+from melascope.training.run_folder import write_text
 from melascope.training.schedule import Watch, current_rate
 
 if TYPE_CHECKING:
@@ -72,7 +72,9 @@ class Epochs(keras.callbacks.Callback):  # type: ignore[misc]
         """Bring back the state at the end of a checkpoint's epoch."""
         for name, variable in _variables(model).items():
             variable.assign(arrays[name])
-        self.history = [{key: math.nan if value is None else value for key, value in row.items()} for row in state["history"]]
+        self.history = [
+            {key: math.nan if value is None else value for key, value in row.items()} for row in state["history"]
+        ]
         self.watch = Watch(**state["watch"])
         self.stopped = bool(state["stopped"])
         self._write_history()
@@ -110,7 +112,9 @@ class Epochs(keras.callbacks.Callback):  # type: ignore[misc]
         row["seconds"] = round(time.perf_counter() - self._begun, 3)
         # Eight digits, so that a history read back from CSV equals the one in memory.
         self.history.append({name: float(f"{row[name]:.8g}") for name in HISTORY} | {"epoch": done})
-        self.saved.save(done, {name: _array(variable) for name, variable in _variables(self.model).items()}, self._state(done))
+        self.saved.save(
+            done, {name: _array(variable) for name, variable in _variables(self.model).items()}, self._state(done)
+        )
         self._write_history()
         if self.stopped:
             self.model.stop_training = True
@@ -128,8 +132,14 @@ class Epochs(keras.callbacks.Callback):  # type: ignore[misc]
             kept = int(self.history[-1]["epoch"])
         save_weights(self.served, self.folder / "weights.npz")
         record = {"mark": self.mark, "kept_epoch": kept, "epochs": len(self.history), "stopped_early": self.stopped}
-        _write_text(self.folder / "fit.json", json.dumps(record, indent=1))
+        self._write("fit.json", json.dumps(record, indent=1))
         self.saved.clear()
+
+    def _write(self, name: str, text: str) -> None:
+        try:
+            write_text(self.folder / name, text)
+        except OSError as error:
+            raise RunError(f"{self.folder}: {name} could not be written ({error.strerror or error}).") from None
 
     def _average(self) -> list[tuple[Any, NDArray[Any]]]:
         """Put the averaged weights in place, and return the raw ones."""
@@ -149,12 +159,21 @@ class Epochs(keras.callbacks.Callback):  # type: ignore[misc]
 
     def _state(self, epoch: int) -> dict[str, Any]:
         rows = [{key: None if math.isnan(value) else value for key, value in row.items()} for row in self.history]
-        return {"epoch": epoch, "mark": self.mark, "history": rows, "watch": self.watch.to_json(), "stopped": self.stopped}
+        return {
+            "epoch": epoch,
+            "mark": self.mark,
+            "history": rows,
+            "watch": self.watch.to_json(),
+            "stopped": self.stopped,
+        }
 
     def _write_history(self) -> None:
         lines = [",".join(HISTORY)]
-        lines += [",".join(f"{row[name]:.8g}" if not math.isnan(row[name]) else "" for name in HISTORY) for row in self.history]
-        _write_text(self.folder / "history.csv", "\n".join(lines) + "\n")
+        lines += [
+            ",".join(f"{row[name]:.8g}" if not math.isnan(row[name]) else "" for name in HISTORY)
+            for row in self.history
+        ]
+        self._write("history.csv", "\n".join(lines) + "\n")
 
 
 def _variables(model: Any) -> dict[str, Any]:
@@ -167,16 +186,3 @@ def _variables(model: Any) -> dict[str, Any]:
 def _array(variable: Any) -> NDArray[Any]:
     array: NDArray[Any] = np.array(keras.ops.convert_to_numpy(variable))
     return array
-
-
-def _write_text(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        raise RunError(f"{path.parent}: {path.name} could not be written ({error.strerror or error}).") from None

@@ -98,13 +98,19 @@ class Checkpoints:
 
 def _read(path: Path) -> tuple[dict[str, NDArray[Any]], Any]:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            if not isinstance(loaded, np.lib.npyio.NpzFile):
+                raise ValueError("it holds a single array")
+            with loaded:
+                arrays = {name: loaded[name] for name in loaded.files}
         state = json.loads(arrays.pop(_STATE).tobytes()) if _STATE in arrays else None
     except FileNotFoundError:
         raise RunError(f"{path} does not exist.") from None
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, NotImplementedError) as error:
-        raise RunError(f"{path} is damaged or no weights file: {str(error).splitlines()[0] if str(error) else error!r}.") from None
+        raise RunError(
+            f"{path} is damaged or no weights file: {str(error).splitlines()[0] if str(error) else error!r}."
+        ) from None
     return arrays, state
 
 

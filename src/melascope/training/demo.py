@@ -14,7 +14,7 @@ from melascope.images.synthetic_set import write_dataset
 from melascope.progress import Progress, silent
 from melascope.training.run import Run, run
 
-PHOTOGRAPHS = 1600
+PHOTOGRAPHS = 1500
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,8 @@ def fit(
         images: `(n, h, w, 3)` uint8 at the recipe's size, such as a packed memory map.
         labels: `(n,)` indices into `classes`.
         rows_train: Rows that are fitted.
-        rows_tune: Rows that choose the epoch and stop early; may be empty.
+        rows_tune: Rows that choose the epoch, stop early and lower the rate; may
+            be empty when the recipe keeps the last epoch (a plateau then never comes).
         classes: Codes of the diagnoses, `c` of them.
         out: The folder.
         seed: Of weights, order, dropout and augmentation.
@@ -90,7 +91,7 @@ def fit(
     from melascope.training import checkpoint
     from melascope.training.callbacks import Epochs
 
-    mark = _mark(recipe, images, labels, rows_train, rows_tune, classes, seed)
+    mark = fingerprint(recipe, images, labels, rows_train, rows_tune, classes, seed)
     saved = checkpoint.Checkpoints(folder / "checkpoints")
     found = _finished(folder, mark, resume)
     if found is not None:
@@ -181,7 +182,7 @@ def predict_logits(
 
 
 def logits_only(model: Any) -> Any:
-    """Return the part of a served network that gives logits; `predict_logits` traces it once, however often it is used."""
+    """Return the part of a served network that gives logits; `predict_logits` then traces it only once."""
     keras = backend.load()
     inner = keras.Model(model.inputs, model.output["logits"])
     inner.compile()
@@ -198,7 +199,9 @@ def _check(
 ) -> None:
     shape = (*recipe.data.shape, 3)
     if images.ndim != 4 or images.shape[1:] != shape or images.dtype != np.uint8:
-        raise DataError(f"The images are {images.shape} {images.dtype}; the recipe needs (n, {shape[0]}, {shape[1]}, 3) uint8.")
+        raise DataError(
+            f"The images are {images.shape} {images.dtype}; the recipe needs (n, {shape[0]}, {shape[1]}, 3) uint8."
+        )
     if len(labels) != len(images):
         raise DataError(f"There are {len(images)} images but {len(labels)} labels.")
     rows = np.concatenate([np.asarray(rows_train), np.asarray(rows_tune)]).astype(np.int64)
@@ -217,22 +220,22 @@ def _check(
 
 def _check_tune(recipe: Recipe, labels: NDArray[np.integer], classes: Sequence[str]) -> None:
     schedule = recipe.schedule
-    if schedule.keep == "last" and schedule.kind != "plateau" and not schedule.early_stopping_patience:
+    if schedule.keep == "last" and not schedule.early_stopping_patience:
         return
     if len(labels) == 0:
         raise DataError(
-            f'The recipe "{recipe.name}" decides by {schedule.monitor}, but the tune part is empty. Set schedule.keep = '
-            '"last", early_stopping_patience = 0 and another kind than "plateau", or give it photographs.'
+            f'The recipe "{recipe.name}" decides by {schedule.monitor}, but the tune part is empty. Set '
+            'schedule.keep = "last" and early_stopping_patience = 0, or give it photographs.'
         )
     melanoma = np.isin(np.asarray(classes)[labels], list(diagnosis.GROUPS["melanoma"]))
     if schedule.monitor == "tune_melanoma_auc" and melanoma.all() == melanoma.any():
         raise DataError(
-            f'The recipe "{recipe.name}" decides by tune_melanoma_auc, but the tune part does not hold both melanomas and '
-            "other diagnoses. Choose another schedule.monitor."
+            f'The recipe "{recipe.name}" decides by tune_melanoma_auc, but the tune part does not hold both melanomas '
+            "and other diagnoses. Choose another schedule.monitor."
         )
 
 
-def _mark(
+def fingerprint(
     recipe: Recipe,
     images: NDArray[np.uint8],
     labels: NDArray[np.integer],

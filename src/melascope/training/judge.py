@@ -207,12 +207,7 @@ def _baselines(
     seed = folder.settings["seed"]
     out = folder.file("baselines/shuffled_labels")
     logits = train_on_shuffled(out, recipe, table, packed.images, rows, classes, seed, progress, threads)
-    test = table.iloc[rows["test"]]
-    return {
-        "largest_class": largest_class(table, seed=seed),
-        "colour_histogram": colour_histogram(packed.images, table, seed=seed, progress=progress),
-        "shuffled_labels": shuffled_labels(predictions_of(test, logits, classes), classes, seed=seed),
-    }
+    return all_of(table, labels, rows, classes, packed.images, logits, seed=seed, progress=progress)
 
 
 def train_on_shuffled(

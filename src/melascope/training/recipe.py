@@ -42,9 +42,10 @@ class Data(Section):
         batch_size: Photographs in a step.
     """
 
-    size: Annotated[int, Field(ge=16, le=4096)] | tuple[
-        Annotated[int, Field(ge=16, le=4096)], Annotated[int, Field(ge=16, le=4096)]
-    ]
+    size: (
+        Annotated[int, Field(ge=16, le=4096)]
+        | tuple[Annotated[int, Field(ge=16, le=4096)], Annotated[int, Field(ge=16, le=4096)]]
+    )
     geometry: Literal["crop", "squash", "pad"] = "squash"
     batch_size: Annotated[int, Field(ge=1, le=65536)] = 32
 
@@ -337,7 +338,9 @@ def parse(tree: Mapping[str, Any], where: str = "the recipe") -> Recipe:
         raise RecipeError(f"{where}: {'; '.join(_sentence(problem) for problem in error.errors())}.") from None
     weights = recipe.network.weights
     if weights is not None and not Path(weights).is_file():
-        raise RecipeError(f"{where}: network.weights names {weights}, which is not a file. Correct the path or remove it.")
+        raise RecipeError(
+            f"{where}: network.weights names {weights}, which is not a file. Correct the path or remove it."
+        )
     return recipe
 
 
@@ -396,7 +399,9 @@ def _sentence(problem: Any) -> str:
     # pydantic names the branch of a union too, such as ("size", "int"); the key is enough.
     location = [str(part) for part in problem["loc"]]
     section = Recipe.model_fields[location[0]].annotation if location and location[0] in Recipe.model_fields else None
-    fields = section.model_fields if isinstance(section, type) and issubclass(section, BaseModel) else Recipe.model_fields
+    fields = (
+        section.model_fields if isinstance(section, type) and issubclass(section, BaseModel) else Recipe.model_fields
+    )
     key = ".".join(location[:2])
     if problem["type"] == "extra_forbidden":
         known = list(fields) + ([] if fields is not Recipe.model_fields else ["extends"])

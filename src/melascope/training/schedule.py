@@ -100,15 +100,16 @@ class Watch:
     stalled_rate: int = 0
 
     def seen(self, epoch: int, value: float, monitor: str) -> bool:
-        """Take in an epoch's value, and return whether it is the best; NaN never is, unless it is the first."""
-        lower = monitor.endswith("loss")
-        better = self.best is None or math.isnan(self.best) or (value < self.best if lower else value > self.best)
-        if better and not (math.isnan(value) and self.best is not None):
+        """Take in an epoch's value, and return whether it is the best; NaN says nothing and changes nothing."""
+        if math.isnan(value):
+            return False
+        better = self.best is None or (value < self.best if monitor.endswith("loss") else value > self.best)
+        if better:
             self.best, self.best_epoch, self.stalled, self.stalled_rate = value, epoch, 0, 0
-            return True
-        self.stalled += 1
-        self.stalled_rate += 1
-        return False
+        else:
+            self.stalled += 1
+            self.stalled_rate += 1
+        return better
 
     def lowers_rate(self, schedule: Schedule) -> bool:
         """Return whether the learning rate should fall now."""

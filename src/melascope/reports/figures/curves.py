@@ -172,7 +172,8 @@ def reliability(
     axes.plot(points[:, 0], points[:, 1], color=BLUE, marker="o", linewidth=1.2)
     n = sum(wording.cases(b.get("observed")) or 0 for b in bins)
     told = f"slope {wording.score(slope)}\nintercept {wording.score(intercept)}\nn = {wording.count(n)}"
-    axes.text(0.03, 0.97, told, transform=axes.transAxes, va="top", fontsize=8.5)
+    box = {"facecolor": "white", "alpha": 0.85, "edgecolor": "none"}
+    axes.text(0.98, 0.03, told, transform=axes.transAxes, ha="right", va="bottom", fontsize=8.5, bbox=box)
     axes.set_aspect("equal")
     axes.set_xlim(-0.02, 1.02)
     axes.set_ylim(-0.02, 1.02)
@@ -184,7 +185,12 @@ def reliability(
 
 @styled
 def decision_curve(
-    curve: Mapping[str, Any], *, name: str = "melanoma", threshold: float | None = None, stamp: str = UNAUDITED
+    curve: Mapping[str, Any],
+    *,
+    name: str = "melanoma",
+    threshold: float | None = None,
+    n: int | None = None,
+    stamp: str = UNAUDITED,
 ) -> Figure:
     """Draw the net benefit over thresholds at a stated prevalence (Vickers and Elkin 2006).
 
@@ -192,6 +198,7 @@ def decision_curve(
         curve: `{"prevalence", "threshold": [...], "model": [...], "everybody": [...]}`.
         name: Of what is found.
         threshold: The operating point's, drawn as a vertical line where it is in range.
+        n: Of the photographs behind the curve.
         stamp: Printed in the corner.
     """
     shown = _usable(
@@ -209,8 +216,11 @@ def decision_curve(
     axes.axhline(0, color=MUTED, linewidth=1.2, linestyle=LINES[2], label="referring nobody")
     if threshold is not None and x.min() <= threshold <= x.max():
         axes.axvline(threshold, color=INK, linewidth=0.9, linestyle=LINES[3], label="operating point")
-    axes.set_xlim(0, x.max())
+    # Far beyond the prevalence nobody's curve is in the picture: show what is, and the operating point.
+    seen = x[y > -0.5 * prevalence]
+    axes.set_xlim(0, min(x.max(), 1.3 * max(seen.max(initial=0.0), threshold or 0.0, 2 * prevalence)))
     axes.set_ylim(-0.5 * prevalence, 1.1 * prevalence)
+    axes.text(0.03, 0.03, f"n = {wording.count(n)}", transform=axes.transAxes, fontsize=8.5)
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
     axes.grid(True)
     axes.set_xlabel("risk from which one would refer")

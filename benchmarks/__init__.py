@@ -1,0 +1,1 @@
+"""Benchmarks: ours beside the peers one would have used instead, in one run, as ratios."""

@@ -1,0 +1,191 @@
+"""Repeated grouped cross-validation of a recipe, resumable after any epoch of any fold."""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from melascope import diagnosis, statistics
+from melascope.errors import DataError, RunError
+from melascope.progress import Progress, silent
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from melascope.training.recipe import Recipe
+
+Score = Callable[[NDArray[np.float64], NDArray[np.int64]], float]
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    """What a repeated cross-validation gave.
+
+    Attributes:
+        probabilities: `(repeats, n, c)` out-of-fold: each photograph is
+            scored by the network that saw nothing of its group.
+        folds: `(repeats, n)`: the fold in which each photograph was scored.
+        scores: One row per repeat and fold: `seed, fold, n, accuracy,
+            balanced_accuracy, melanoma_auc, log_loss`, on the fold's photographs.
+    """
+
+    probabilities: NDArray[np.float64]
+    folds: NDArray[np.int64]
+    scores: pd.DataFrame
+
+    def by_fold(self, score: str) -> NDArray[np.float64]:
+        """Return a score as `(repeats, folds)`, such as `statistics.repeated_cv_difference` takes."""
+        values = self.scores[score].to_numpy(dtype=float)
+        return values.reshape(len(self.folds), -1)
+
+
+def cross_validate(
+    recipe: Recipe,
+    images: NDArray[np.uint8],
+    labels: NDArray[np.integer],
+    groups: Sequence[str] | NDArray[np.generic],
+    classes: Sequence[str],
+    folds: int = 5,
+    seeds: Sequence[int] = (0,),
+    out: str | os.PathLike[str] = "cross-validation",
+    progress: Progress | None = None,
+    threads: int | None = None,
+    on_fold: Callable[[dict[str, float]], None] | None = None,
+) -> CrossValidation:
+    """Train a recipe once for each fold of each repeat, and score what was left out.
+
+    Folds depend on labels, groups and the seed only, so two recipes with the
+    same seeds are scored on the same folds and can be compared in pairs. A
+    recipe that decides by its tune part gets the next fold for it; any other
+    trains on all folds but one.
+
+    Args:
+        recipe: What to train.
+        images: `(n, h, w, 3)` uint8 at the recipe's size.
+        labels: `(n,)` indices into `classes`.
+        groups: `(n,)` names of the groups (lesions, patients) that stay whole.
+        classes: Codes of the diagnoses, `c` of them.
+        folds: How many.
+        seeds: One repeat each: of its folds and of its trainings.
+        out: A folder for what is done so far; the same call goes on there.
+        progress: Told after each batch, over all folds.
+        threads: CPU threads of a step; see `backend.configure`.
+        on_fold: Called with each fold's row of the scores.
+
+    Returns:
+        Probabilities, folds and scores.
+
+    Raises:
+        DataError: When there are fewer groups than folds, a repeated seed, or
+            anything `fit` refuses.
+        RunError: When `out` holds the folds of another recipe or other data.
+    """
+    import pandas as pd
+
+    tell = progress or silent
+    truth: NDArray[np.int64] = np.asarray(labels, dtype=np.int64)
+    if len(set(seeds)) != len(seeds) or not seeds:
+        raise DataError(f"Cross-validation needs distinct seeds, one per repeat; these are {list(seeds)}.")
+    if len(groups) != len(labels):
+        raise DataError(f"There are {len(labels)} labels but {len(groups)} groups.")
+    probabilities = np.full((len(seeds), len(labels), len(classes)), np.nan)
+    assigned = np.stack([_folds(truth, groups, classes, folds, seed) for seed in seeds])
+    rows: list[dict[str, float]] = []
+    count = len(seeds) * folds
+    for repeat, seed in enumerate(seeds):
+        for fold in range(folds):
+            place = repeat * folds + fold
+
+            def told(stage: str, done: int, total: int, place: int = place) -> None:
+                tell(f"fold {place + 1} of {count}", place * total + done, count * total)
+
+            left_out = np.flatnonzero(assigned[repeat] == fold)
+            logits = _one_fold(
+                recipe, images, truth, assigned[repeat], fold, folds, classes,
+                Path(out) / f"seed-{seed}" / f"fold-{fold}", seed, told, threads,
+            )  # fmt: skip
+            p = statistics.softmax(logits)
+            probabilities[repeat, left_out] = p
+            rows.append({"seed": seed, "fold": fold, "n": len(left_out), **_scores(p, truth[left_out], classes)})
+            if on_fold is not None:
+                on_fold(rows[-1])
+    return CrossValidation(probabilities, assigned, pd.DataFrame(rows))
+
+
+def _folds(
+    labels: NDArray[np.int64], groups: Sequence[str] | NDArray[np.generic], classes: Sequence[str], k: int, seed: int
+) -> NDArray[np.int64]:
+    import pandas as pd
+
+    from melascope.datasets.split import folds
+
+    names = [str(group) for group in groups]
+    table = pd.DataFrame(
+        {"diagnosis": np.asarray(classes)[labels], "group": names, "path": [str(i) for i in range(len(names))]}
+    )
+    return folds(table, k, seed).to_numpy(dtype=np.int64)
+
+
+def _one_fold(
+    recipe: Recipe,
+    images: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    assigned: NDArray[np.int64],
+    fold: int,
+    folds: int,
+    classes: Sequence[str],
+    folder: Path,
+    seed: int,
+    progress: Progress,
+    threads: int | None,
+) -> NDArray[np.float32]:
+    """Return the logits of a fold's photographs, from its file or by training."""
+    from melascope.training import backend, checkpoint, networks
+    from melascope.training.fit import fingerprint, fit, predict_logits
+
+    held = assigned == fold
+    decides = (
+        recipe.schedule.keep == "best" or recipe.schedule.early_stopping_patience or recipe.schedule.kind == "plateau"
+    )
+    tuned = (assigned == (fold + 1) % folds) & ~held if decides and folds > 2 else np.zeros_like(held)
+    train, tune, test = (np.flatnonzero(rows) for rows in (~held & ~tuned, tuned, held))
+    mark = fingerprint(recipe, images, labels, train, tune, classes, seed)
+    done = folder / "logits.npz"
+    if done.exists():
+        found = checkpoint.read(done)
+        if found["mark"].tobytes().decode() != mark:
+            raise RunError(f"{folder} holds a fold of another recipe or other data. Choose another folder with out.")
+        logits: NDArray[np.float32] = found["logits"]
+        return logits
+    fit(recipe, images, labels, train, tune, classes, folder, seed, resume=True, progress=progress, threads=threads)
+    backend.load(threads)
+    network = networks.build(recipe, len(classes))
+    networks.load_weights(network, folder / "weights.npz")
+    logits = predict_logits(network, images, test)
+    checkpoint.write(done, {"logits": logits, "mark": np.frombuffer(mark.encode(), dtype=np.uint8)})
+    (folder / "weights.npz").unlink()
+    del network
+    # Keras models sit in reference cycles; fifteen of them would stay until Python happens to look.
+    gc.collect()
+    return logits
+
+
+def _scores(p: NDArray[np.float64], labels: NDArray[np.int64], classes: Sequence[str]) -> Mapping[str, float]:
+    predicted = p.argmax(axis=1)
+    melanoma = np.isin(np.asarray(classes)[labels], list(diagnosis.GROUPS["melanoma"]))
+    mixed = bool(melanoma.any() and not melanoma.all())
+    return {
+        "accuracy": float(statistics.accuracy(labels, predicted)),
+        "balanced_accuracy": float(statistics.balanced_accuracy(labels, predicted)),
+        "melanoma_auc": float(statistics.auc(diagnosis.group_risk(p, classes, "melanoma"), melanoma))
+        if mixed
+        else float("nan"),
+        "log_loss": float(statistics.log_loss(p, labels)),
+    }

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from melascope.errors import RecipeError
+from melascope.training import recipe as recipes
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "mine.toml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_a_built_in_recipe_survives_dumping_and_loading(name: str, tmp_path: Path) -> None:
+    recipe = recipes.load(name)
+    assert recipe.name == name
+    assert recipes.load(write(tmp_path, recipe.dumps())) == recipe
+
+
+def test_plain_cnn_is_the_classic() -> None:
+    recipe = recipes.load("plain-cnn")
+    assert recipe.geometry.height == recipe.geometry.width == 180
+    assert recipe.geometry.mode == "squash"
+    assert (recipe.data.batch_size, recipe.schedule.epochs, recipe.schedule.precision) == (32, 20, "float32")
+    assert (recipe.network.widths, recipe.network.head, recipe.network.dense) == ((32, 64, 128), "flatten", (128,))
+    assert (recipe.network.dropout, recipe.optimiser.name, recipe.optimiser.learning_rate) == (0.25, "adam", 1e-3)
+    assert recipe.augmentation == recipes.Augmentation()
+    assert recipe.balance.sampling == recipe.balance.class_weights == "none"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[data]\nsize = 64\nbatchsize = 8", 'unknown key "data.batchsize" (did you mean "batch_size"?)'),
+        ("[data]\nsize = 64\n[optimizer]\nname = 'sgd'", 'unknown key "optimizer" (did you mean "optimiser"?)'),
+        ("[data]\nsize = 64\n[balance]\nxyzzy = 1", "[balance] knows: sampling, class_weights"),
+        ("[data]\nsize = 8", "data.size = 8 is impossible"),
+        ("[network]\ndropout = 0.1", '"data" is missing'),
+        ("[data]\nsize = 64\n[schedule]\nepochs = -3", "schedule.epochs = -3 is impossible"),
+        ("[data]\nsize = 64\n[network]\ndropout = 1.0", "network.dropout = 1.0 is impossible"),
+        ("[data]\nsize = 64\n[network]\nname = 'resnet'", 'network.name: "resnet" is no network'),
+        ("[data]\nsize = 64\ngeometry = 'stretch'", 'data.geometry = "stretch" is impossible'),
+        ("[data]\nsize = 64\n[optimiser]\nlearning_rate = nan", "optimiser.learning_rate"),
+        ("[data]\nsize = 64\n[optimiser]\nlearning_rate = 0", "optimiser.learning_rate = 0 is impossible"),
+        ("[data]\nsize = 64\n[optimiser]\nmomentum = 0.9", "momentum belongs to sgd"),
+        ("[data]\nsize = 64\n[network]\nwidths = [8, 8]\nconvolutions = [1, 2, 3]", "convolutions has 3 stages"),
+        ("[data]\nsize = 16\n[network]\nwidths = [8, 8, 8, 8, 8]", "too small for a network of 5 stages"),
+        ("[data]\nsize = 64\n[augmentation]\nzoom = [0.3, 0.1]", "lower end above the upper"),
+        ("[data]\nsize = 64\n[schedule]\nkind = 'plateau'\nwarmup_epochs = 2", "warmup_epochs"),
+        ("[data]\nsize = 64\n[schedule]\nepochs = 2\nwarmup_epochs = 2", "leaves nothing"),
+        ("[data]\nsize = 64\n[network]\nweights = 'gone.npz'", "is not a file"),
+        ("data = 3", "data = 3 is impossible"),
+        ("[data\nsize = 64", "not valid TOML"),
+        ("extends = 'nothing-like-it'\n", 'There is no recipe "nothing-like-it"'),
+        ("extends = 'mine.toml'\n", "leads back to itself"),
+        ("extends = 3\n", "extends takes"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_a_sentence(text: str, expected: str, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError) as caught:
+        recipes.load(write(tmp_path, text))
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"batchsize.*epochs"):
+        recipes.load(write(tmp_path, "[data]\nsize = 64\nbatchsize = 8\n[schedule]\nepochs = 0"))
+
+
+def test_an_unknown_name_and_a_missing_file_name_what_there_is(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r'did you mean "small-cnn"'):
+        recipes.load("smal-cnn")
+    with pytest.raises(RecipeError, match=r"does not exist.*plain-cnn"):
+        recipes.load(tmp_path / "gone.toml")
+    with pytest.raises(RecipeError, match="cannot be read"):
+        recipes.load(tmp_path)
+
+
+def test_extends_changes_only_what_it_names(tmp_path: Path) -> None:
+    changed = recipes.load(write(tmp_path, "extends = 'plain-cnn'\n[schedule]\nepochs = 3"))
+    plain = recipes.load("plain-cnn")
+    assert changed.name == "mine"
+    assert changed.schedule.epochs == 3
+    assert (changed.data, changed.network, changed.optimiser) == (plain.data, plain.network, plain.optimiser)
+
+
+def test_weights_are_found_beside_the_recipe(tmp_path: Path) -> None:
+    np.savez(tmp_path / "w.npz", a=np.zeros(2))
+    recipe = recipes.load(write(tmp_path, "[data]\nsize = 64\n[network]\nweights = 'w.npz'"))
+    assert recipe.network.weights == str(tmp_path / "w.npz")
+
+
+def test_replace_is_checked_like_a_file() -> None:
+    recipe = recipes.load("small-cnn")
+    assert recipe.replace(schedule={"epochs": 2, "warmup_epochs": 0}).schedule.epochs == 2
+    with pytest.raises(RecipeError, match=r"did you mean .epochs"):
+        recipe.replace(schedule={"epoch": 2})
+
+
+def test_rare_characters_survive(tmp_path: Path) -> None:
+    recipe = recipes.load("plain-cnn").replace(description='"Nävus" \\ \n\ttabs')
+    assert tomllib.loads(recipe.dumps())["description"] == recipe.description
