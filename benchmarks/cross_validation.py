@@ -58,7 +58,11 @@ def main() -> None:
         def told(row: dict[str, float], name: str = name) -> None:
             values = " ".join(f"{score} {row[score]:.3f}" for score in SCORES)
             seconds = time.monotonic() - began
-            print(f"{seconds:6.0f} s {name} seed {row['seed']:.0f} fold {row['fold']:.0f}: {values}", file=sys.stderr, flush=True)
+            print(
+                f"{seconds:6.0f} s {name} seed {row['seed']:.0f} fold {row['fold']:.0f}: {values}",
+                file=sys.stderr,
+                flush=True,
+            )
 
         result = cross_validate(
             chosen, images, labels, table["group"].to_numpy(), classes, folds=options.folds, seeds=[seed],
@@ -67,9 +71,16 @@ def main() -> None:
         for score in SCORES:
             scores[name][score].append(result.by_fold(score)[0])
 
-    report: dict[str, object] = {"data": said, "folds": options.folds, "seeds": options.seeds, "recipes": {}, "differences": {}}
+    report: dict[str, object] = {
+        "data": said,
+        "folds": options.folds,
+        "seeds": options.seeds,
+        "recipes": {},
+        "differences": {},
+    }
     means = {
-        name: {score: float(np.mean(np.stack(values))) for score, values in found.items()} for name, found in scores.items()
+        name: {score: float(np.mean(np.stack(values))) for score, values in found.items()}
+        for name, found in scores.items()
     }
     report["recipes"] = means
     for name, found in means.items():
@@ -79,7 +90,9 @@ def main() -> None:
         for score in SCORES:
             estimate = repeated_cv_difference(np.stack(scores[a][score]) - np.stack(scores[b][score]))
             differences[f"{a} - {b}: {score}"] = estimate.to_json()
-            print(f"{a} - {b}, {score}: {estimate.value:+.3f} (95 % interval {estimate.low:+.3f} to {estimate.high:+.3f})")
+            print(
+                f"{a} - {b}, {score}: {estimate.value:+.3f} (95 % interval {estimate.low:+.3f} to {estimate.high:+.3f})"
+            )
     report["differences"] = differences
     report["machine"] = environment.describe()
     if options.json is not None:

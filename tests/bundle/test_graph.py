@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests import tiny_bundle as tiny
 from onnx import ModelProto, TensorProto, helper, numpy_helper
+from tests import tiny_bundle as tiny
 
 from melascope.bundle.graph import signature
 from melascope.errors import BundleError

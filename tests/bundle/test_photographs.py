@@ -39,7 +39,7 @@ def test_a_folder_is_searched_with_its_subfolders(root: Path) -> None:
 
 
 def test_files_are_taken_as_they_are_and_once(root: Path) -> None:
-    os.symlink(root / "b" / "two.JPG", root / "b" / "link.jpg")
+    (root / "b" / "link.jpg").symlink_to(root / "b" / "two.JPG")
     found = find([root / "a/notes.txt", root / "b" / "two.JPG", root / "b", root / "a" / ".." / "b" / "one.jpeg"])
     assert [path.name for path in found.files] == ["notes.txt", "two.JPG", "one.jpeg"]
 
@@ -48,7 +48,12 @@ def test_patterns(root: Path) -> None:
     assert names(find([f"{root}/b/*"]).files, root) == ["b/one.jpeg", "b/two.JPG"]
     assert names(find([f"{root}/**/*.png"]).files, root) == ["a/deep/er/three.png"]
     assert names(find([f"{root}/a/*.txt"]).files, root) == ["a/notes.txt"]
-    assert names(find([f"{root}/*"]).files, root) == ["odd name [1].tif", "a/deep/er/three.png", "b/one.jpeg", "b/two.JPG"]
+    assert names(find([f"{root}/*"]).files, root) == [
+        "odd name [1].tif",
+        "a/deep/er/three.png",
+        "b/one.jpeg",
+        "b/two.JPG",
+    ]
     assert "a/notes.txt" not in names(find([f"{root}/**"]).files, root)
 
 
@@ -93,7 +98,7 @@ def test_a_folder_that_may_not_be_read(root: Path, monkeypatch: pytest.MonkeyPat
     real = os.scandir
 
     def closed(path: str) -> object:
-        if os.path.basename(path) == "a":
+        if Path(path).name == "a":
             raise PermissionError(13, "Permission denied", str(path))
         return real(path)
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests import tiny_bundle as tiny
 
 from melascope.bundle import Bundle, PrecisionCheck, Predictor
-from tests import tiny_bundle as tiny
 
 
 @pytest.fixture(scope="module")

@@ -66,5 +66,5 @@ def test_arrays_that_do_not_fit_are_refused() -> None:
     with pytest.raises(BundleError, match=r"without trained_on/sha256.npy"):
         TrainedOn.from_members({"trained_on/perceptual.npy": b""})
     members = TrainedOn.of(digests, hashes).members()
-    with pytest.raises(BundleError, match="perceptual.npy is not"):
+    with pytest.raises(BundleError, match=r"perceptual\.npy is not"):
         TrainedOn.from_members({**members, "trained_on/perceptual.npy": members["trained_on/perceptual.npy"] + b"x"})

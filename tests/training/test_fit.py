@@ -34,11 +34,11 @@ def scores_of(history: pd.DataFrame) -> pd.DataFrame:
     return history.drop(columns="seconds")
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     """Stands for anything that ends a training from outside."""
 
 
-def stop_after(epoch: int, error: type[BaseException] = Stopped) -> Any:
+def stop_after(epoch: int, error: type[BaseException] = StoppedError) -> Any:
     def told(row: dict[str, float]) -> None:
         if row["epoch"] == epoch:
             raise error
@@ -87,23 +87,33 @@ def test_a_repeat_is_identical_and_another_seed_is_not(tiny: recipes.Recipe, pho
     assert not same(tmp_path / "a", tmp_path / "c")
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"optimiser": {"name": "adamw", "weight_decay": 0.01, "ema": 0.9, "clip_norm": 1.0}, "schedule": {"kind": "cosine", "warmup_epochs": 1}},
-        {"optimiser": {"name": "sgd", "momentum": 0.9}, "schedule": {"kind": "plateau", "plateau_patience": 1, "keep": "best", "early_stopping_patience": 3}},
-        {"balance": {"sampling": "none", "class_weights": "balanced"}, "schedule": {"precision": "bfloat16"}, "network": {"l2": 1e-3}, "optimiser": {"label_smoothing": 0.1}},
-    ],
-    ids=["cosine-ema", "plateau-best", "weights-bf16"],
-)  # fmt: skip
+RESUMED: dict[str, dict[str, Any]] = {
+    "cosine-ema": {
+        "optimiser": {"name": "adamw", "weight_decay": 0.01, "ema": 0.9, "clip_norm": 1.0},
+        "schedule": {"kind": "cosine", "warmup_epochs": 1},
+    },
+    "plateau-best": {
+        "optimiser": {"name": "sgd", "momentum": 0.9},
+        "schedule": {"kind": "plateau", "plateau_patience": 1, "keep": "best", "early_stopping_patience": 3},
+    },
+    "weights-bf16": {
+        "network": {"l2": 1e-3},
+        "balance": {"sampling": "none", "class_weights": "balanced"},
+        "optimiser": {"label_smoothing": 0.1},
+        "schedule": {"precision": "bfloat16"},
+    },
+}
+
+
+@pytest.mark.parametrize("changes", RESUMED.values(), ids=RESUMED.keys())
 def test_resuming_equals_going_through(
     changes: dict[str, Any], tiny: recipes.Recipe, photos: Any, tmp_path: Path
 ) -> None:
     recipe = tiny.replace(**changes)
     whole = fit(recipe, *photos.arguments, tmp_path / "whole", seed=1)
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         fit(recipe, *photos.arguments, tmp_path / "parts", seed=1, on_epoch=stop_after(1))
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         fit(recipe, *photos.arguments, tmp_path / "parts", seed=1, resume=True, on_epoch=stop_after(3))
     told: list[tuple[str, int, int]] = []
     parts = fit(recipe, *photos.arguments, tmp_path / "parts", seed=1, resume=True, progress=lambda *s: told.append(s))
@@ -114,7 +124,7 @@ def test_resuming_equals_going_through(
 
 def test_a_damaged_last_checkpoint_costs_one_epoch(tiny: recipes.Recipe, photos: Any, tmp_path: Path) -> None:
     whole = fit(tiny, *photos.arguments, tmp_path / "whole")
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         fit(tiny, *photos.arguments, tmp_path / "parts", on_epoch=stop_after(3))
     last = tmp_path / "parts" / "checkpoints" / "epoch-00003.npz"
     last.write_bytes(last.read_bytes()[:-100])
@@ -197,7 +207,7 @@ def test_a_finished_training_is_returned_at_once(tiny: recipes.Recipe, photos: A
 
 
 def test_another_training_in_the_folder_is_never_mixed_up(tiny: recipes.Recipe, photos: Any, tmp_path: Path) -> None:
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         fit(tiny, *photos.arguments, tmp_path, on_epoch=stop_after(1))
     with pytest.raises(RunError, match="Resume it"):
         fit(tiny, *photos.arguments, tmp_path)

@@ -76,7 +76,7 @@ def predict(
 
     files = find([paths] if isinstance(paths, (str, os.PathLike)) else paths).files
     predictor = Predictor(bundle if bundle is not None else default_bundle(), threads)
-    writer = OverlayWriter(heatmaps, predictor.bundle.geometry) if heatmaps is not None else None
+    writer = OverlayWriter(heatmaps, predictor.bundle.geometry, files) if heatmaps is not None else None
     rows = []
     for done, finding in enumerate(predictor.predict(files, heatmaps=writer is not None), 1):
         if writer is not None:

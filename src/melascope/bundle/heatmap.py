@@ -127,8 +127,9 @@ def write_overlays(findings: Iterable[Finding], geometry: Geometry, folder: str 
     Returns:
         The files written, in order.
     """
-    writer = OverlayWriter(folder, geometry)
-    return [path for path in map(writer.write, findings) if path is not None]
+    listed = list(findings)
+    writer = OverlayWriter(folder, geometry, [finding.path for finding in listed])
+    return [path for path in map(writer.write, listed) if path is not None]
 
 
 class OverlayWriter:
@@ -137,12 +138,17 @@ class OverlayWriter:
     Args:
         folder: Made if it does not exist.
         geometry: The model's.
+        photographs: Files that must not be overwritten: those that are looked at.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], geometry: Geometry) -> None:
+    def __init__(
+        self, folder: str | os.PathLike[str], geometry: Geometry, photographs: Iterable[str | os.PathLike[str]] = ()
+    ) -> None:
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._geometry = geometry
+        # Only names with our ending can collide; those are kept, and case does not tell files apart everywhere.
+        self._kept = {os.path.realpath(path).casefold() for path in photographs if is_overlay(Path(path))}
         self._taken: set[str] = set()
 
     def write(self, finding: Finding) -> Path | None:
@@ -165,8 +171,8 @@ class OverlayWriter:
         number = 1
         while True:
             name = f"{stem}{_ENDING}" if number == 1 else f"{stem}-{number}{_ENDING}"
-            # Case does not tell files apart everywhere.
-            if name.casefold() not in self._taken and not _same_file(self.folder / name, Path(finding.path)):
+            kept = os.path.realpath(self.folder / name).casefold() in self._kept
+            if name.casefold() not in self._taken and not kept:
                 self._taken.add(name.casefold())
                 return name
             number += 1
@@ -231,13 +237,6 @@ def _smaller(pixels: np.ndarray) -> np.ndarray:
     if (height, width) == pixels.shape[:2]:
         return pixels
     return np.array(Image.fromarray(pixels).resize((width, height), Image.Resampling.LANCZOS, reducing_gap=2.0))
-
-
-def _same_file(a: Path, b: Path) -> bool:
-    try:
-        return a.samefile(b)
-    except OSError:
-        return False
 
 
 def _save_jpeg(picture: np.ndarray, target: Path) -> None:

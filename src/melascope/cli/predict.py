@@ -70,7 +70,7 @@ def predict(
               melascope predict "lesions/*.jpg" --format csv --out findings.csv
 
     Exit code: 0 all read, 1 some refused, 2 none could be read or bad usage.
-    """  # noqa: D301 (click's mark for lines to keep)
+    """
     from melascope.bundle import OverlayWriter, PrecisionCheck, Predictor, default_bundle, find
 
     form = _form(form, as_json, out)
@@ -81,7 +81,7 @@ def predict(
     if heatmaps is not None and not predictor.has_heatmap:
         console.warn("This model has no heat maps: its network has no pooled head, or knows no melanoma.")
     elif heatmaps is not None:
-        overlays = OverlayWriter(heatmaps, predictor.bundle.geometry)
+        overlays = OverlayWriter(heatmaps, predictor.bundle.geometry, found.files)
     for note in found.notes:
         console.warn(note)
 

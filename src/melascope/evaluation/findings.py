@@ -175,9 +175,14 @@ def _baselines(metrics: Mapping[str, Any], part: Mapping[str, Any]) -> list[Rema
     if shuffled is not None:
         auc = shown(shuffled["melanoma_auc"])
         if shuffled.get("at_chance", True):
-            remarks.append(
-                Remark("good", f"Trained on shuffled labels it is at chance (melanoma AUC {auc}), as it must be.")
-            )
+            text = f"Trained on shuffled labels it is no better than chance (melanoma AUC {auc}), as it must be."
+            high = shuffled["melanoma_auc"]["high"]
+            if high is not None and high < 0.5:
+                text += (
+                    " Its AUC is off one half all the same: an arbitrary rule ranked photographs by something that goes "
+                    "with the diagnosis, such as their source."
+                )
+            remarks.append(Remark("good", text))
         else:
             remarks.append(
                 Remark("warning", f"Trained on shuffled labels it is above chance (melanoma AUC {auc}): labels leak.")

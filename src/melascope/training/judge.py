@@ -21,15 +21,13 @@ from melascope.audit.survey import picture
 from melascope.bundle import Predictor, TrainedOn, load_bundle, overlay, write_bundle
 from melascope.datasets import Pack
 from melascope.evaluation import (
-    colour_histogram,
-    largest_class,
     mark_trained_on,
     predict_table,
     predictions_of,
     shuffle_labels,
-    shuffled_labels,
 )
 from melascope.evaluation import evaluate as score
+from melascope.evaluation.baselines import all_of
 from melascope.evaluation.card import model_card
 from melascope.evaluation.findings import headline, remarks
 from melascope.progress import Progress
@@ -158,7 +156,7 @@ def evaluate(
     """Predict every photograph with the bundle, score each part, and put the evaluation into the bundle."""
     audit = folder.read_json("audit.json")
     bundle = load_bundle(folder.need("model.melascope"))
-    _, rows = labels_and_rows(table, bundle.classes, audit["cross_fitted"])
+    labels, rows = labels_and_rows(table, bundle.classes, audit["cross_fitted"])
     predictions = predict_table(Predictor(bundle, threads), table, progress)
     hashes = np.frombuffer(bytes.fromhex("".join(table["phash"])), np.uint8).reshape(-1, 32)
     if bundle.trained_on is not None:
@@ -171,7 +169,7 @@ def evaluate(
         audited=True,
         flow=audit["flow"],
         leaks=audit["leak"] or None,
-        baselines=_baselines(folder, recipe, table, packed, rows, bundle.classes, progress, threads),
+        baselines=_baselines(folder, recipe, table, packed, labels, rows, bundle.classes, progress, threads),
         cross_fitted=audit["cross_fitted"],
         seed=folder.settings["seed"],
         progress=progress,
@@ -198,6 +196,7 @@ def _baselines(
     recipe: Recipe,
     table: pd.DataFrame,
     packed: Pack,
+    labels: np.ndarray,
     rows: Mapping[str, np.ndarray],
     classes: tuple[str, ...],
     progress: Progress,
@@ -277,7 +276,12 @@ def report(folder: RunFolder, recipe: Recipe) -> None:
             overlays=_overlays(folder, predictions),
             recipe=folder.settings["recipe"],
             environment=folder.read_json("environment.json"),
-            settings={"command": command(folder), "seed": folder.settings["seed"], "steps": folder.state},
+            settings={
+                "command": command(folder),
+                "seed": folder.settings["seed"],
+                "steps": folder.state,
+                "kept_epoch": folder.read_json("fit.json").get("kept_epoch"),
+            },
             seed=folder.settings["seed"],
         )
     )

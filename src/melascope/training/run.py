@@ -16,7 +16,7 @@ import pandas as pd
 
 from melascope import environment
 from melascope.audit import survey as look
-from melascope.audit.protocol import apply_protocol
+from melascope.audit.protocol import apply_protocol, leakage
 from melascope.datasets import Pack, check_trainable, lesion_counts, pack, split, table
 from melascope.errors import RunError
 from melascope.progress import Progress, silent
@@ -210,7 +210,8 @@ class _Started:
 
     @contextlib.contextmanager
     def _timed(self, step: str) -> Iterator[dict[str, Any]]:
-        began, facts = time.monotonic(), {}
+        facts: dict[str, Any] = {}
+        began = time.monotonic()
         yield facts
         self.folder.finish(step, time.monotonic() - began, **facts)
 
@@ -221,8 +222,7 @@ class _Started:
         )
         prepared = apply_protocol(found.scanned, found.audit, s["protocol"])
         warnings = [*prepared.warnings, *check_trainable(prepared.table)]
-        # What the field publishes splits photographs, not lesions: that is the point of as-filed.
-        parts = split(prepared.table, seed=s["seed"], group=None if prepared.optimistic else "group")
+        parts = split(prepared.table, seed=s["seed"], group=prepared.split_group)
         frame = prepared.table.assign(part=parts.part)
         summary = look.write_audit(self.folder.path, found, prepared)
         summary.update(
@@ -232,6 +232,7 @@ class _Started:
             lesions=lesion_counts(frame),
             found=len(found.scanned),
             limited=s["limit"],
+            leak=leakage(frame, parts.part),
         )
         self.folder.write_json("audit.json", summary)
         table.save(frame, self.folder.file("table.parquet"))

@@ -1,0 +1,297 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests import tiny_bundle as tiny
+
+from melascope.bundle import Bundle
+from melascope.cli.main import main
+from melascope.cli.outputs import findings_table, safe_cell, whole
+from melascope.finding import Finding, Model
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return tiny.bundle(tmp_path_factory.mktemp("bundle") / "tiny.melascope")
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    tiny.folder(tmp_path / "photos", 3)
+    return tmp_path / "photos"
+
+
+class Said:
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+
+@pytest.fixture
+def predict(bundle: Bundle, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]):
+    def call(*arguments: object, model: Path | None = bundle.path) -> Said:
+        chosen = [] if model is None else ["--bundle", str(model)]
+        monkeypatch.setattr(sys, "argv", ["melascope", "predict", *map(str, arguments), *chosen])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        out, err = capfdbinary.readouterr()
+        return Said(int(stop.value.code or 0), out.decode(), err.decode())
+
+    return call
+
+
+def test_a_table_for_people(predict, photos: Path) -> None:
+    said = predict(photos)
+    assert said.code == 0
+    for words in ("ISIC_0000000.jpg", "Melanoma", "Malignant", "Most likely", " %"):
+        assert words in said.out
+    assert "Alert: melanoma risk of at least 30 % or malignancy risk of at least 60 %." in said.out
+    assert "sensitivity 95 % (80 to 99, n = 40)" in said.out
+    assert "optimistic" in said.out
+    assert "not a medical device" in said.out
+    assert "predicting" in said.err
+    assert "predicting" not in said.out
+
+
+def test_json_lines_and_their_short_form(predict, photos: Path) -> None:
+    said = predict(photos, "--json")
+    lines = [json.loads(line) for line in said.out.splitlines()]
+    assert said.code == 0
+    assert [line["image_id"] for line in lines] == ["ISIC_0000000", "ISIC_0000001", "ISIC_0000002"]
+    assert set(lines[0]["probabilities"]) == set(tiny.CLASSES)
+    assert predict(photos, "--format", "jsonl").out == said.out
+
+
+def test_a_bad_file_is_refused_and_the_rest_goes_on(predict, photos: Path) -> None:
+    (photos / "bad.jpg").write_bytes(b"\xff\xd8\xff broken")
+    said = predict(photos, photos / "gone.jpg", "--format", "csv")
+    rows = list(csv.DictReader(io.StringIO(said.out)))
+    assert said.code == 1
+    assert [row["status"] for row in rows] == ["ok", "ok", "ok", "refused", "refused"]
+    assert rows[3]["error"]
+    assert rows[3]["p_MEL"] == ""
+    assert rows[4]["error_kind"] == "missing"
+    assert "2 of 5 photographs were refused" in said.err
+    assert "refused" in predict(photos).out
+
+
+def test_nothing_usable(predict, tmp_path: Path) -> None:
+    (tmp_path / "bad.jpg").write_bytes(b"x")
+    said = predict(tmp_path / "bad.jpg", "--json")
+    assert said.code == 2
+    assert json.loads(said.out)["status"] == "refused"
+
+
+@pytest.mark.parametrize("what", ["gone.jpg", "empty", "*.bmp"])
+def test_bad_input_is_one_sentence(predict, tmp_path: Path, what: str) -> None:
+    (tmp_path / "empty").mkdir()
+    said = predict(tmp_path / what)
+    assert said.code == 2
+    assert said.out == ""
+    assert said.err.startswith("Error: ")
+    assert said.err.count("\n") == 1
+    assert "Traceback" not in said.err
+
+
+def test_part_of_what_was_asked_gave_nothing(predict, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    said = predict(photos, tmp_path / "empty")
+    assert said.code == 1
+    assert "holds no photographs" in said.err
+
+
+def test_a_pattern_in_quotes(predict, photos: Path) -> None:
+    said = predict(f"{photos}/*1.jpg", "--json")
+    assert said.code == 0
+    assert len(said.out.splitlines()) == 1
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet", "txt"])
+def test_the_file_decides_the_format(predict, photos: Path, tmp_path: Path, ending: str) -> None:
+    target = tmp_path / f"findings.{ending}"
+    said = predict(photos, "--out", target)
+    assert said.code == 0
+    assert said.out == ""
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([target.name, "photos"])
+    if ending == "parquet":
+        import pandas as pd
+
+        frame = pd.read_parquet(target)
+        assert frame["melanoma_risk"].between(0, 1).all()
+        assert frame["assured"].dtype == bool
+        assert frame["sensitivity_n"].tolist() == [40, 40, 40]
+    elif ending == "txt":
+        assert "not a medical device" in target.read_text()
+    else:
+        assert len(target.read_text().splitlines()) == 3 + (ending == "csv")
+
+
+def test_parquet_of_refused_photographs_keeps_its_types(predict, photos: Path, tmp_path: Path) -> None:
+    (photos / "a.jpg").write_bytes(b"x")
+    predict(photos / "a.jpg", photos, "--out", tmp_path / "a.parquet")
+    import pandas as pd
+
+    frame = pd.read_parquet(tmp_path / "a.parquet")
+    assert frame["melanoma_risk"].dtype == float
+    assert frame["melanoma_risk"].isna().tolist() == [True, False, False, False]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--format", "parquet"], "--out"),
+        (["--json", "--format", "csv"], "contradict"),
+        (["--format", "xml"], "xml"),
+        (["--threads", "0"], "threads"),
+        (["--precision", "fp8"], "fp8"),
+        (["--out", "/nowhere/at/all.csv"], "does not exist"),
+        (["--out", "."], "is a folder"),
+    ],
+)
+def test_bad_usage(predict, photos: Path, options: list[str], words: str) -> None:
+    said = predict(photos, *options)
+    assert said.code == 2
+    assert words in said.err
+    assert said.out == ""
+
+
+def test_without_a_model(predict, photos: Path, tmp_path: Path) -> None:
+    said = predict(photos, model=None)
+    assert said.code == 2
+    assert "--bundle" in said.err
+    assert predict(photos, model=tmp_path / "none.melascope").code == 2
+
+
+def test_no_cell_becomes_a_formula(predict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    evil = tmp_path / "=HYPERLINK(1).jpg"
+    evil.write_bytes(tiny.jpeg(0))
+    monkeypatch.chdir(tmp_path)
+    said = predict("=HYPERLINK(1).jpg", "--format", "csv")
+    (row,) = csv.DictReader(io.StringIO(said.out))
+    assert row["path"] == "'=HYPERLINK(1).jpg"
+    assert row["image_id"] == "'=HYPERLINK(1)"
+    assert float(row["p_MEL"]) > 0
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n", "\uff1d"])
+def test_cells_that_look_like_formulas(start: str) -> None:
+    assert safe_cell(f"{start}1") == f"'{start}1"
+
+
+@pytest.mark.parametrize("value", ["ISIC_1", "", "a=b", -0.5, None, 3])
+def test_other_cells_stay(value: object) -> None:
+    assert safe_cell(value) == value
+
+
+def test_heat_maps(predict, photos: Path, tmp_path: Path) -> None:
+    said = predict(photos, "--heatmaps", tmp_path / "maps")
+    assert said.code == 0
+    assert len(list((tmp_path / "maps").glob("*.heatmap.jpg"))) == 3
+    # A second time into the photographs' own folder: no overlay of an overlay.
+    predict(photos, "--heatmaps", photos)
+    assert len(predict(photos, "--json").out.splitlines()) == 3
+
+
+def test_a_model_without_heat_maps_says_so_once(predict, photos: Path, tmp_path: Path) -> None:
+    flat = tiny.bundle(tmp_path / "flat.melascope", onnx=tiny.network(heatmap=False))
+    said = predict(photos, "--heatmaps", tmp_path / "maps", model=flat.path)
+    assert said.code == 0
+    assert said.err.count("no heat maps") == 1
+    assert not (tmp_path / "maps").exists()
+
+
+def test_lesions_are_named_from_a_table(predict, photos: Path, tmp_path: Path) -> None:
+    table = tmp_path / "lesions.csv"
+    table.write_text(
+        "image_id,lesion_id,age\nisic_0000001.jpg,IL_7,50\nISIC_0000002_downsampled,IL_8,\nISIC_9,IL_9,1\n"
+    )
+    said = predict(photos, "--table", table, "--json")
+    assert [json.loads(line)["lesion_id"] for line in said.out.splitlines()] == [None, "IL_7", "IL_8"]
+    assert "IL_7" in predict(photos, "--table", table).out
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("image_id,age\nA,1\n", "no column lesion_id"),
+        ("", "no column image_id"),
+        ("image_id,lesion_id\nA,1\nA.jpg,2\n", "two lesions"),
+    ],
+)
+def test_a_table_that_does_not_fit(predict, photos: Path, tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "lesions.csv").write_text(text)
+    said = predict(photos, "--table", tmp_path / "lesions.csv")
+    assert said.code == 2
+    assert words in said.err
+
+
+def test_a_table_that_is_missing_no_text_or_of_other_photographs(predict, photos: Path, tmp_path: Path) -> None:
+    assert "does not exist" in predict(photos, "--table", tmp_path / "none.csv").err
+    (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00\x01" * 50)
+    assert "cannot be read as a CSV" in predict(photos, "--table", tmp_path / "binary.csv").err
+    (tmp_path / "other.csv").write_text("image_id,lesion_id\nX,1\n")
+    assert "No photograph's image id" in predict(photos, "--table", tmp_path / "other.csv").err
+
+
+def test_bf16_reports_what_it_changes(predict, photos: Path) -> None:
+    said = predict(photos, "--precision", "bf16", "--json")
+    assert said.code == 0
+    assert len(said.out.splitlines()) == 3
+    assert "bf16 against float32 on all photographs: the largest change of a probability is 0." in said.err
+
+
+def test_a_failure_while_writing_leaves_no_file(tmp_path: Path) -> None:
+    target = tmp_path / "a.csv"
+    target.write_text("before")
+
+    def interrupted() -> None:
+        with whole(target) as stream:
+            stream.write(b"half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert target.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.skipif(sys.platform in ("darwin", "win32"), reason="file names are Unicode there")
+def test_a_file_name_that_is_no_text(predict, tmp_path: Path) -> None:
+    (tmp_path / "p").mkdir()
+    (tmp_path / "p" / os.fsdecode(b"a\xff.jpg")).write_bytes(tiny.jpeg(0))
+    for form in ("jsonl", "csv", "table"):
+        assert r"a\xff" in predict(tmp_path / "p", "--format", form).out.replace("\\\\", "\\")
+    assert predict(tmp_path / "p", "--out", tmp_path / "a.parquet").code == 0
+
+
+def test_many_photographs_show_the_most_urgent() -> None:
+    model = Model("m", "1", "0" * 64)
+    findings = [
+        Finding(f"/a/b/{i}.jpg", None, str(i), "ok", model, decision="no_alert", melanoma_risk=i / 1000)
+        for i in range(300)
+    ]
+    findings[7] = Finding("/a/b/7.jpg", None, "7", "ok", model, decision="alert", melanoma_risk=0.5)
+    table = findings_table(findings)
+    assert table.row_count == 200
+    assert "200 most urgent of 300" in str(table.caption)
+    assert next(table.columns[0].cells).plain == "7.jpg"  # type: ignore[union-attr]
+    assert findings_table([]).row_count == 0
+
+
+def test_predict_does_not_import_the_training_framework_or_plotting(bundle: Bundle, photos: Path) -> None:
+    code = (
+        "import sys; from melascope.cli.main import main; sys.argv = ['melascope', 'predict', *sys.argv[1:]]\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = ('keras', 'tensorflow', 'matplotlib', 'sklearn', 'tf2onnx')\n"
+        "print([name for name in heavy if name in sys.modules], file=sys.stderr)"
+    )
+    command = [sys.executable, "-c", code, str(photos), "--bundle", str(bundle.path), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stderr.splitlines()[-1] == "[]"
