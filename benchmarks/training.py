@@ -80,13 +80,17 @@ def no_pipeline(made: recipe.Recipe, images: Any, labels: Any) -> Callable[[], N
     """The same network stepping over one batch that already lies in memory."""
     from melascope.training.fit import assemble
 
-    trained, _, batches = assemble(made, images, labels, np.arange(len(images)), CLASSES)
+    trained, _, _ = assemble(made, images, labels, np.arange(len(images)), CLASSES)
     size = made.data.batch_size
     resident = images[:size].copy(), labels[:size].copy()
+    left = len(images) % size
+    last = images[:left].copy(), labels[:left].copy()
 
     def run() -> None:
-        for _ in range(batches.steps):
+        for _ in range(len(images) // size):
             trained.train_on_batch(*resident)
+        if left:
+            trained.train_on_batch(*last)
 
     return run
 

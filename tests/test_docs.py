@@ -35,7 +35,7 @@ def test_every_python_call_stands_on_the_index():
         assert callable(getattr(melascope, name))
 
 
-@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")) + [ROOT / "README.md"], ids=lambda p: p.stem)
+@pytest.mark.parametrize("page", [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md"], ids=lambda p: p.stem)
 def test_python_blocks_are_python(page):
     for block in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.S):
         ast.parse(block)
@@ -61,8 +61,8 @@ def _help(command: click.Command, path: str) -> list[str]:
 def test_the_page_of_commands_is_what_the_commands_say():
     page = ROOT / "docs" / "cli.md"
     head = (
-        "# Commands\n\nResults go to stdout or `--out`, progress and messages to stderr. Exit code 0: done. 1: done, but some files could\n"
-        "not be read. 2: bad usage or bad input. 130: stopped by ctrl-C; long work goes on by `--resume`.\n\n"
+        "# Commands\n\nResults go to stdout or `--out`, progress and messages to stderr. Exit code 0: done. "
+        "1: done, but some files could\nnot be read. 2: bad usage or bad input. 130: stopped by ctrl-C; long work goes on by `--resume`.\n\n"
         "This page is made by `MELASCOPE_UPDATE_DOCS=1 .venv/bin/python -m pytest tests/test_docs.py`.\n\n"
     )
     said = head + "\n".join(_help(cli, "melascope"))

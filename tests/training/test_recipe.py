@@ -30,7 +30,7 @@ def test_plain_cnn_is_the_classic() -> None:
     assert (recipe.data.batch_size, recipe.schedule.epochs, recipe.schedule.precision) == (32, 20, "float32")
     assert (recipe.network.widths, recipe.network.head, recipe.network.dense) == ((32, 64, 128), "flatten", (128,))
     assert (recipe.network.dropout, recipe.optimiser.name, recipe.optimiser.learning_rate) == (0.25, "adam", 1e-3)
-    assert recipe.augmentation == recipes.Augmentation()
+    assert recipe.augmentation == type(recipe.augmentation)()
     assert recipe.balance.sampling == recipe.balance.class_weights == "none"
 
 

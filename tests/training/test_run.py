@@ -123,7 +123,7 @@ def test_the_planted_problems_are_found_and_every_exclusion_is_counted(finished)
 
 def test_no_group_stands_in_two_parts(finished):
     table = finished[0].table
-    assert (table.groupby("group")["part"].nunique() == 1).all()
+    assert len(table[["group", "part"]].drop_duplicates()) == table["group"].nunique()
 
 
 def test_thresholds_come_from_calibrate_and_scores_from_test(finished):
@@ -308,8 +308,8 @@ def test_what_is_no_run_is_refused(tmp_path):
     (broken / "run.json").write_text("{")
     with pytest.raises(RunError, match="damaged"):
         melascope.open_run(broken)
+    RunFolder.start(tmp_path / "new", {}, resume=False)
     with pytest.raises(RunError, match="not trained"):
-        RunFolder.start(tmp_path / "new", {}, resume=False)
         melascope.export(tmp_path / "new")
 
 

@@ -20,10 +20,9 @@ from melascope.finding import Decision, Measured, OperatingPointUsed
 
 SCREENING = "screening"
 _RISK = {"melanoma": "Melanoma risk", "malignant": "Malignancy risk"}
-_NOT_ASSURED = {
-    "melanoma": "Its sensitivity is a target, not assured: too few melanomas were there to assure it.",
-    "malignant": "Its sensitivity is a target, not assured: too few malignant lesions were there to assure it.",
-}
+_NOT_ASSURED = (
+    "Its sensitivity is a target, not assured: on the calibration photographs its lower 95 % bound stays below the target."
+)
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,7 @@ class Decider:
             reasons = [_sentence(g, risks[g], point.threshold, "stays below") for g, point in used.items()]
         point = used[(over or list(used))[0]] if used else None
         if point is not None and not point.assured:
-            reasons.append(_NOT_ASSURED[point.group])
+            reasons.append(_NOT_ASSURED)
         return Verdict(
             decision=decision,
             reasons=tuple(reasons),

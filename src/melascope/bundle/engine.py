@@ -79,6 +79,8 @@ class Engine:
                 "NUM_STREAMS": str(self.threads),
                 "INFERENCE_NUM_THREADS": self.threads,
                 "INFERENCE_PRECISION_HINT": precision,
+                # The cores are shared with the threads that decode, which are not pinned either.
+                "ENABLE_CPU_PINNING": False,
             }
             self._compiled = core.compile_model(model, "CPU", settings)
         except RuntimeError as error:

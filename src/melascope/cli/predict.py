@@ -149,6 +149,7 @@ def _findings(
             finding = replace(finding, lesion_id=lesions[finding.image_id])
         if overlays is not None:
             overlays.write(finding)
+            finding = replace(finding, heatmap=None)  # a table holds all findings at once
         if check is not None:
             check.add(finding)
         progress("predicting", done, len(files))

@@ -123,7 +123,8 @@ def _threshold(metrics: Mapping[str, Any], point: Mapping[str, Any]) -> list[Any
     chosen += f" to find {wording.share(target)} of melanomas (the dashed line)"
     if point.get("assured"):
         return [Text(f"{chosen}; there were enough of them to assure that target.")]
-    return [Text(f"{chosen}: target, not assured, because there were too few melanomas to be sure of it.", "note")]
+    why = f"the lower 95 % bound of what it found there stays below {wording.share(target)}"
+    return [Text(f"{chosen}: target, not assured, because {why}.", "note")]
 
 
 def _further_scores(part: Mapping[str, Any]) -> Table:

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from melascope.training import backend
 
 if TYPE_CHECKING:
-    from melascope.training.recipe import Augmentation, Recipe
+    from melascope.training.recipe import Recipe
+    from melascope.training.recipe_sections import Augmentation
 
 Maker = Callable[["Augmentation"], Any]
 AUGMENTATIONS: dict[str, Maker] = {}

@@ -46,7 +46,7 @@ def demo(
         progress: Called with the stage and how far it is.
     """
     folder = Path(out)
-    drawn = folder / "photographs"
+    drawn = folder / "generated-lesions"
     if not (drawn / "planted.json").exists():
         write_dataset(drawn, photographs=photographs, seed=seed, progress=progress)
     result = run(

@@ -17,7 +17,8 @@ from melascope.errors import RunError
 from melascope.training import backend, checkpoint
 
 if TYPE_CHECKING:
-    from melascope.training.recipe import Network, Recipe
+    from melascope.training.recipe import Recipe
+    from melascope.training.recipe_sections import Network
 
 Builder = Callable[["Recipe", Any, int], dict[str, Any]]
 

@@ -11,7 +11,8 @@ import numpy as np
 from keras import ops
 
 if TYPE_CHECKING:
-    from melascope.training.recipe import Recipe, Schedule
+    from melascope.training.recipe import Recipe
+    from melascope.training.recipe_sections import Schedule
 
 
 class WarmupThen(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]

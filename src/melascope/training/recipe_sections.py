@@ -1,0 +1,239 @@
+"""The sections of a recipe, each checked on its own."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[int, Field(ge=1)]
+Monitor = Literal["tune_loss", "tune_accuracy", "tune_balanced_accuracy", "tune_melanoma_auc"]
+
+
+class Section(BaseModel):
+    """Base of the sections: frozen, finite numbers only, no unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Data(Section):
+    """How photographs become the network's input.
+
+    Attributes:
+        size: Side in pixels, or [height, width].
+        geometry: `crop`, `squash` or `pad`.
+        batch_size: Photographs in a step.
+    """
+
+    size: (
+        Annotated[int, Field(ge=16, le=4096)]
+        | tuple[Annotated[int, Field(ge=16, le=4096)], Annotated[int, Field(ge=16, le=4096)]]
+    )
+    geometry: Literal["crop", "squash", "pad"] = "squash"
+    batch_size: Annotated[int, Field(ge=1, le=65536)] = 32
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return (self.size, self.size) if isinstance(self.size, int) else self.size
+
+
+class Network(Section):
+    """The network; see `melascope.training.networks` for what each name builds.
+
+    Attributes:
+        name: A registered network, such as `cnn`.
+        widths: Channels of each stage.
+        convolutions: How many convolutions a stage has, one number or one per stage.
+        kernel: Side of the convolutions' kernel.
+        stem: Channels of a first convolution with stride 2; 0 leaves it out.
+        separable: Depthwise separable convolutions in place of dense ones.
+        residual: A shortcut around the convolutions of each stage.
+        padding: `same` or `valid`.
+        input_range: To which pixels are rescaled: `unit` [0, 1] or `symmetric` [-1, 1].
+        pool_last: Whether the last stage too ends in a pooling.
+        batch_norm: Batch normalisation after each convolution.
+        batch_norm_momentum: Of its running statistics.
+        head: `pooled` (global average, gives a heat map) or `flatten`.
+        dense: Widths of the dense layers between the features and the head.
+        dropout: Before the head's first dense layer.
+        stage_dropout: After each stage.
+        dense_dropout: After each dense layer.
+        l2: Penalty on all kernels.
+        weights: A `weights.npz` to start from; layers of another shape start anew.
+        options: For networks of other packages.
+    """
+
+    name: str = "cnn"
+    widths: Annotated[tuple[Annotated[int, Field(ge=1, le=8192)], ...], Field(min_length=1)] = (32, 64, 128)
+    convolutions: Positive | tuple[Positive, ...] = 1
+    kernel: Annotated[int, Field(ge=1, le=31)] = 3
+    stem: Annotated[int, Field(ge=0, le=4096)] = 0
+    separable: bool = False
+    residual: bool = False
+    padding: Literal["same", "valid"] = "same"
+    input_range: Literal["unit", "symmetric"] = "unit"
+    pool_last: bool = True
+    batch_norm: bool = False
+    batch_norm_momentum: Annotated[float, Field(gt=0, lt=1)] = 0.99
+    head: Literal["pooled", "flatten"] = "pooled"
+    dense: tuple[Annotated[int, Field(ge=1, le=65536)], ...] = ()
+    dropout: Share = 0.0
+    stage_dropout: Share = 0.0
+    dense_dropout: Share = 0.0
+    l2: Annotated[float, Field(ge=0)] = 0.0
+    weights: str | None = None
+    options: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def depths(self) -> tuple[int, ...]:
+        """Convolutions of each stage."""
+        if isinstance(self.convolutions, int):
+            return (self.convolutions,) * len(self.widths)
+        return self.convolutions
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        from melascope.training.networks import NETWORKS
+
+        if value not in NETWORKS:
+            raise ValueError(f'"{value}" is no network{nearest(value, NETWORKS)}; there are: {", ".join(NETWORKS)}')
+        return value
+
+    @model_validator(mode="after")
+    def _fits(self) -> Network:
+        if len(self.depths) != len(self.widths):
+            raise ValueError(f"convolutions has {len(self.depths)} stages, but widths has {len(self.widths)}")
+        if self.residual and self.padding == "valid":
+            raise ValueError('residual = true needs padding = "same", so that the shortcut fits')
+        return self
+
+
+class Augmentation(Section):
+    """Random changes of each training photograph; all off by default.
+
+    Attributes:
+        flip: `none`, `horizontal`, `vertical` or `both`.
+        rotation: Largest turn to either side, as a share of a full turn.
+        zoom: Largest change of size, or [lowest, highest]; positive shows more (zooms out), negative shows less.
+        shift: Largest shift, as a share of the side.
+        fill: What stands outside the photograph: `reflect`, `nearest` or `constant` (black).
+        brightness: Largest change, as a share of the full range.
+        contrast: Largest change around the photograph's mean, as a share.
+    """
+
+    flip: Literal["none", "horizontal", "vertical", "both"] = "none"
+    rotation: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    zoom: Share | tuple[Annotated[float, Field(gt=-1, le=4)], Annotated[float, Field(gt=-1, le=4)]] = 0.0
+    shift: Share = 0.0
+    fill: Literal["reflect", "nearest", "constant"] = "reflect"
+    brightness: Annotated[float, Field(ge=0, le=1)] = 0.0
+    contrast: Share = 0.0
+
+    @property
+    def zoom_range(self) -> tuple[float, float]:
+        """Lowest and highest change of size."""
+        return (-self.zoom, self.zoom) if isinstance(self.zoom, float | int) else self.zoom
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Augmentation:
+        low, high = self.zoom_range
+        if low > high:
+            raise ValueError(f"zoom = [{low}, {high}] has its lower end above the upper one")
+        return self
+
+
+class Balance(Section):
+    """What is done about rare diagnoses, on the fly and on the training part only.
+
+    Attributes:
+        sampling: `none`; `balanced` (each class equally often) or `sqrt` (by the root of its count).
+        class_weights: `none`, or `balanced` (the loss weighs each class by the inverse of its count).
+    """
+
+    sampling: Literal["none", "balanced", "sqrt"] = "none"
+    class_weights: Literal["none", "balanced"] = "none"
+
+
+class Optimiser(Section):
+    """How weights move.
+
+    Attributes:
+        name: `adam`, `adamw`, `sgd` or `rmsprop`.
+        learning_rate: The highest rate.
+        momentum: Of `sgd` and `rmsprop`.
+        weight_decay: Decoupled decay of kernels, not of biases and normalisation.
+        clip_norm: Largest norm of the whole gradient; 0 does not clip.
+        ema: Momentum of the moving average of weights that is judged and kept; 0 keeps the weights themselves.
+        label_smoothing: Share of the target spread over all classes.
+    """
+
+    name: Literal["adam", "adamw", "sgd", "rmsprop"] = "adam"
+    learning_rate: Annotated[float, Field(gt=0, le=100)] = 1e-3
+    momentum: Share = 0.0
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    clip_norm: Annotated[float, Field(ge=0)] = 0.0
+    ema: Share = 0.0
+    label_smoothing: Share = 0.0
+
+    @model_validator(mode="after")
+    def _meant(self) -> Optimiser:
+        if self.momentum and self.name not in ("sgd", "rmsprop"):
+            raise ValueError(f"momentum belongs to sgd and rmsprop, not to {self.name}")
+        return self
+
+
+class Schedule(Section):
+    """How long, at which rate, and which epoch's weights are kept.
+
+    Attributes:
+        epochs: At most so many.
+        kind: Of the learning rate: `constant`; `cosine` (down to zero); `plateau` (divided when `monitor` stalls).
+        warmup_epochs: Over which the rate rises from zero; not with `plateau`.
+        plateau_factor: By which `plateau` multiplies the rate.
+        plateau_patience: Epochs without progress before it does.
+        early_stopping_patience: Epochs without progress before training stops; 0 never stops early.
+        monitor: The score on the tune part that means progress.
+        keep: `best` (by `monitor`) or `last`.
+        precision: `float32`, or `bfloat16` arithmetic on float32 weights.
+    """
+
+    epochs: Annotated[int, Field(ge=1, le=100000)] = 20
+    kind: Literal["constant", "cosine", "plateau"] = "constant"
+    warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
+    plateau_factor: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    plateau_patience: Positive = 5
+    early_stopping_patience: Annotated[int, Field(ge=0)] = 0
+    monitor: Monitor = "tune_loss"
+    keep: Literal["best", "last"] = "last"
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Schedule:
+        if self.warmup_epochs and self.kind == "plateau":
+            raise ValueError('warmup_epochs goes with kind = "constant" or "cosine", not with "plateau"')
+        if self.warmup_epochs >= self.epochs and self.warmup_epochs:
+            raise ValueError(f"warmup_epochs = {self.warmup_epochs:g} leaves nothing of epochs = {self.epochs}")
+        return self
+
+
+class Expected(Section):
+    """What the recipe reached when it was last reproduced."""
+
+    data: str | None = None
+    protocol: str | None = None
+    balanced_accuracy: float | None = None
+    melanoma_auc: float | None = None
+    seconds: float | None = None
+    machine: str | None = None
+    date: str | None = None
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return a hint at the known name nearest to a word, or nothing."""
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f' (did you mean "{near[0]}"?)' if near else ""

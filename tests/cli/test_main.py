@@ -1,0 +1,157 @@
+"""What every command has in common: exit codes, one sentence for each error, never a traceback."""
+
+from __future__ import annotations
+
+import errno
+import json
+
+import pytest
+
+from melascope.cli import console
+from melascope.cli.main import COMMANDS, _os_error, _run
+from melascope.cli.run import spellings
+from melascope.errors import DataError
+
+
+@pytest.fixture(autouse=True)
+def _plain(monkeypatch):
+    monkeypatch.delenv("MELASCOPE_DEBUG", raising=False)
+    for name in ("THREADS", "CACHE"):
+        monkeypatch.delenv(f"MELASCOPE_{name}", raising=False)
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory):
+    from melascope.images.synthetic_set import write_dataset
+
+    return write_dataset(tmp_path_factory.mktemp("drawn") / "photographs", photographs=60, seed=1, size=32)
+
+
+def test_help_and_version(capsys):
+    assert _run(["--version"]) == 0
+    assert "0.1.0" in capsys.readouterr().out
+    assert _run(["--help"]) == 0
+    out = capsys.readouterr().out
+    assert all(name in out for name in COMMANDS)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["runn"],
+        ["run"],
+        ["run", "nowhere", "--out", "RUN", "--epochs", "0"],
+        ["predict"],
+        ["run", "nowhere", "--out", "RUN", "--spelling", "mole"],
+        ["compare", "nowhere", "nowhere"],
+        ["compare", "nowhere"],
+        ["export", "nowhere"],
+        ["evaluate", "nowhere", "--bundle", "nothing.melascope", "--out", "OUT"],
+        ["data", "audit", "nowhere", "--out", "OUT"],
+        ["data", "show", "nowhere"],
+        ["run", "nowhere", "--out", "RUN"],
+        ["run", "nowhere", "--out", "RUN", "--recipe", "nothing"],
+    ],
+    ids=" ".join,
+)
+def test_bad_usage_is_told_in_a_sentence(words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert _run(words) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.strip()
+    assert "Traceback" not in said.err
+    assert "Unexpected" not in said.err
+
+
+def test_an_unexpected_fault_is_told_without_a_traceback(monkeypatch, capsys):
+    def broken(*_args, **_options):
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr("melascope.environment.describe", broken)
+    assert _run(["doctor"]) == 2
+    said = capsys.readouterr().err
+    assert "ZeroDivisionError" in said
+    assert "Traceback" not in said
+    monkeypatch.setenv("MELASCOPE_DEBUG", "1")
+    with pytest.raises(ZeroDivisionError):
+        _run(["doctor"])
+
+
+def test_ctrl_c_ends_with_130(monkeypatch, capsys):
+    def interrupted(*_args, **_options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("melascope.environment.describe", interrupted)
+    assert _run(["doctor"]) == 130
+    assert "Stopped" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_told():
+    assert "disk is full" in _os_error(OSError(errno.ENOSPC, "No space left on device", "RUN/weights.npz"))
+    assert "RUN/weights.npz" in _os_error(OSError(errno.ENOSPC, "No space left on device", "RUN/weights.npz"))
+    assert "Permission denied" in _os_error(PermissionError(errno.EACCES, "Permission denied", "RUN"))
+
+
+def test_doctor(capsys):
+    assert _run(["doctor"]) == 0
+    assert "OpenVINO" in capsys.readouterr().out
+    assert _run(["doctor", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["missing_for_training"] == []
+    assert facts["packages"]["numpy"]
+
+
+def test_spellings():
+    assert spellings(("mole=nv", "a=b=MEL")) == {"mole": "NV", "a=b": "MEL"}
+    with pytest.raises(DataError, match="LABEL=CODE"):
+        spellings(("mole",))
+
+
+def test_data_audit(photographs, tmp_path, capsys):
+    words = ["data", "audit", str(photographs), "--authority", str(photographs / "metadata.csv")]
+    assert _run([*words, "--out", str(tmp_path / "audit")]) == 1  # two planted files cannot be read
+    assert "usable with exclusions" in capsys.readouterr().out
+    for name in ("audit.json", "problems.csv", "excluded.csv", "clean.csv", "clean.parquet", "report.html"):
+        assert (tmp_path / "audit" / name).stat().st_size > 0
+    assert _run([*words, "--out", str(tmp_path / "audit"), "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["kinds"]["unreadable"]["images"] == 2
+
+
+def test_data_show(photographs, tmp_path, capsys):
+    assert _run(["data", "show", str(photographs), "--out", str(tmp_path / "page.html")]) == 1
+    assert "ratio" in capsys.readouterr().out
+    assert "<svg" in (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert _run(["data", "show", str(photographs), "--json"]) == 1
+    counts = json.loads(capsys.readouterr().out)
+    assert sum(row["all"] for row in counts["rows"]) == 63
+    assert sum(row["share"] for row in counts["rows"]) == pytest.approx(1)
+
+
+def test_data_split(photographs, tmp_path, capsys):
+    import pandas as pd
+
+    for more, column in (([], "part"), (["--folds", "3"], "fold"), (["--protocol", "as-filed"], "part")):
+        out = tmp_path / "parts.csv"
+        assert _run(["data", "split", str(photographs), "--out", str(out), *more]) == 1
+        table = pd.read_csv(out)
+        assert table[column].notna().all()
+    assert "nevus" in capsys.readouterr().out
+
+
+def test_data_pack(photographs, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("MELASCOPE_CACHE", str(tmp_path / "cache"))
+    assert _run(["data", "pack", str(photographs), "--size", "24"]) == 1
+    assert "24 x 24" in capsys.readouterr().out
+
+
+def test_progress_on_a_pipe_is_a_line_per_stage(capsys):
+    with console.progress() as progress:
+        for done in range(4):
+            progress("packing", done, 3)
+        progress("training", 0, 2)
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == "packing (3) ..."
+    assert said[1].startswith("packing: done")
+    assert said[2] == "training (2) ..."
+    assert len(said) == 3

@@ -1,0 +1,45 @@
+"""What holds for the whole house: light imports, no network, no registry addresses."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def _imported(code: str) -> set[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\nimport sys; print('\\n'.join(sys.modules))"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return {name.split(".")[0] for name in done.stdout.split()}
+
+
+def test_import_melascope_is_light():
+    assert not _imported("import melascope") & {"numpy", "pandas", "keras", "openvino", "matplotlib"}
+
+
+@pytest.mark.parametrize("room", ["statistics", "images", "datasets", "bundle", "reports", "audit", "evaluation"])
+def test_no_room_but_training_needs_the_training_framework(room):
+    loaded = _imported(f"import melascope.{room}")
+    assert not loaded & {"keras", "tensorflow", "sklearn", "scipy", "pydantic"}
+
+
+def test_predicting_imports_neither_tables_nor_plots():
+    loaded = _imported("from melascope.bundle import Predictor; import melascope.cli.predict")
+    assert not loaded & {"pandas", "matplotlib", "keras"}
+
+
+def test_requirements_have_hashes_and_no_addresses():
+    for path in (ROOT / "requirements").glob("*.txt"):
+        text = path.read_text()
+        pins = [line for line in text.splitlines() if re.match(r"[a-z0-9].*==", line)]
+        assert pins
+        assert text.count("--hash=sha256:") >= len(pins)
+        assert "http" not in text
+        assert not re.search(r"^(torch|.*GPL)", text, re.M)
