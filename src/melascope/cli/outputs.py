@@ -29,6 +29,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", 
 _COLOURS = {"alert": "bold red", "refer": "bold yellow", "no_alert": "green", "refused": "dim"}
 _WORDS = {"alert": "ALERT", "refer": "refer", "no_alert": "no alert", "refused": "refused"}
 _ROWS_PER_GROUP = 4096
+_NAME_WIDTH = 36
 
 
 class Writer(Protocol):
@@ -106,16 +107,17 @@ def findings_table(findings: Iterable[Finding]) -> Table:
     folder = _common_folder([f.path for f in rows])
     lesions = any(f.lesion_id for f in rows)
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column("Photograph", overflow="fold")
+    names = [_printable(os.path.relpath(f.path, folder) if folder else f.path) for f in shown]
+    table.add_column("Photograph", overflow="fold", min_width=min(_NAME_WIDTH, max(map(len, names), default=0)))
     if lesions:
         table.add_column("Lesion", overflow="fold")
     table.add_column("Decision", no_wrap=True)
     table.add_column("Melanoma", justify="right", no_wrap=True)
     table.add_column("Malignant", justify="right", no_wrap=True)
     table.add_column("Most likely", overflow="fold")
-    for finding in shown:
+    for name, finding in zip(names, shown, strict=True):
         state = str(finding.decision or finding.status)
-        cells = [Text(_printable(os.path.relpath(finding.path, folder) if folder else finding.path))]
+        cells = [Text(name)]
         if lesions:
             cells.append(Text(_printable(finding.lesion_id or "")))
         cells.append(Text(_WORDS[state], style=_COLOURS[state]))
