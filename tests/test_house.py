@@ -43,3 +43,16 @@ def test_requirements_have_hashes_and_no_addresses():
         assert text.count("--hash=sha256:") >= len(pins)
         assert "http" not in text
         assert not re.search(r"^(torch|.*GPL)", text, re.M)
+
+
+def test_training_without_its_extra_says_which_to_install(monkeypatch):
+    from melascope import environment
+    from melascope.cli.main import _run
+
+    monkeypatch.delenv("MELASCOPE_DEBUG", raising=False)
+    for name in [name for name in sys.modules if name.startswith("melascope.training")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(environment, "missing_for_training", lambda: ["keras"])
+    assert _run(["run", "photographs", "--out", "RUN"]) == 2
+    with pytest.raises(ImportError, match=r"melascope\[train\]"):
+        import melascope.training

@@ -42,7 +42,7 @@ class RunError(MelascopeError):
     """A run folder is in a state that does not allow what was asked."""
 
 
-class MissingExtraError(MelascopeError):
+class MissingExtraError(MelascopeError, ImportError):
     """An optional part of Melascope is not installed.
 
     Args:

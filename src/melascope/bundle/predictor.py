@@ -216,6 +216,6 @@ def _name(item: Photograph) -> str:
 
 
 def _canonical_id(name: str) -> str:
-    from melascope.datasets.identity import canonical_id
+    from melascope.image_id import canonical_id
 
     return canonical_id(Path(name).name)

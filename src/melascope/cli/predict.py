@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from melascope.finding import Finding
     from melascope.progress import Progress
 
+_WIDTH_OF_FILES = 160
 FOOTER = "Research use only; not a medical device."
 
 
@@ -90,11 +91,13 @@ def predict(
     with console.progress() as progress:
         findings = tally.counted(_findings(predictor, found.files, lesions, overlays, check, progress))
         if form == "table":
-            _as_table(list(findings), predictor, out)
+            listed = list(findings)
         else:
             with writing(form, out, predictor.classes) as writer:
                 for finding in findings:
                     writer.write(finding)
+    if form == "table":
+        _as_table(listed, predictor, out)
     if lesions is not None and not tally.named:
         console.warn(f"No photograph's image id is in {table}.")
     if tally.refused and form != "table":
@@ -158,7 +161,7 @@ def _findings(
 
 def _as_table(findings: list[Finding], predictor: Predictor, out: Path | None) -> None:
     lines = [*rule(predictor.decider.points.values()), FOOTER]
-    if out is None:
+    if out is None and console.results.is_terminal:
         console.results.print(findings_table(findings))
         for line in lines:
             console.results.print(line, style="dim", markup=False, soft_wrap=True)
@@ -166,17 +169,21 @@ def _as_table(findings: list[Finding], predictor: Predictor, out: Path | None) -
     from rich.console import Console
 
     text = io.StringIO()
-    page = Console(width=160, file=text, highlight=False)
+    # A file has no width to keep to, and a name cut in two cannot be searched for.
+    page = Console(width=_WIDTH_OF_FILES, file=text, highlight=False)
     page.print(findings_table(findings))
     for line in lines:
         page.print(line, markup=False, soft_wrap=True)
+    if out is None:
+        click.echo(text.getvalue(), nl=False)
+        return
     with whole(out) as stream:
         stream.write(text.getvalue().encode())
 
 
 def _lesions(table: Path) -> dict[str, str]:
     """Read which lesion each photograph shows: canonical image id to lesion id."""
-    from melascope.datasets.identity import canonical_id
+    from melascope.image_id import canonical_id
 
     found: dict[str, str] = {}
     try:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from collections.abc import Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import cache
@@ -20,50 +19,29 @@ import numpy as np
 import pandas as pd
 
 from melascope.errors import ImageError
+from melascope.image_id import EXTENSIONS, canonical_id
 from melascope.images import decode, read_file, read_header
 from melascope.progress import Progress, silent
 
-EXTENSIONS = frozenset(
-    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".dib", ".webp", ".gif", ".dcm")
-)
-"""Endings that are no part of an image's id."""
+__all__ = [
+    "EXTENSIONS",
+    "SCAN_COLUMNS",
+    "canonical_id",
+    "hash_distances",
+    "perceptual_hash",
+    "scan",
+    "sha256",
+    "thread_count",
+]
 
 SCAN_COLUMNS = ("sha256", "width", "height", "bytes", "phash", "error_kind", "error")
 """What `scan` adds to a table."""
-
-_COPY = re.compile(r"^(.*\d.*?)\s*\(\d{1,3}\)$", re.DOTALL)
-_DOWNSAMPLED = re.compile(r"_downsampled$", re.IGNORECASE)
 
 # The hash looks at a 32 x 32 reduction, so a decode to no less than twice that is enough.
 _HASH_GRID = 32
 _HASH_SIDE = 16
 _DECODE_AT_LEAST = (2 * _HASH_GRID, 2 * _HASH_GRID)
 _FILES_PER_TASK = 32
-
-
-def canonical_id(name: str) -> str:
-    """Return the one spelling of an image's id: no folder, extension, copy counter or `_downsampled`; upper case.
-
-    A counter such as ` (1)` is taken off only where a number is left:
-    `ISIC_0000001 (1)` is a copy of `ISIC_0000001`, but `melanoma (1)` to
-    `melanoma (400)` is how file managers name 400 different photographs.
-
-    Example:
-        >>> canonical_id("Train/isic_0000001_downsampled (1).JPG")
-        'ISIC_0000001'
-    """
-    plain = re.split(r"[\\/]", str(name).strip())[-1]
-    while True:
-        stem, dot, ending = plain.rpartition(".")
-        shorter = stem if stem and f".{ending.lower()}" in EXTENSIONS and dot else plain
-        shorter = _DOWNSAMPLED.sub("", shorter)
-        copy = _COPY.match(shorter)
-        if copy is not None:
-            shorter = copy.group(1)
-        shorter = shorter.strip()
-        if shorter == plain or not shorter:
-            return plain.upper()
-        plain = shorter
 
 
 def sha256(data: bytes) -> str:

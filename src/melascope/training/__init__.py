@@ -5,7 +5,11 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from melascope import environment
 from melascope.errors import MissingExtraError
+
+if environment.missing_for_training():
+    raise MissingExtraError("train", "Training")
 
 if TYPE_CHECKING:
     from melascope.training.augmentation import preview
@@ -67,12 +71,7 @@ def __getattr__(name: str) -> Any:
     if name not in _WHERE:
         raise AttributeError(f"module 'melascope.training' has no attribute {name!r}")
     module, attribute = _WHERE[name]
-    try:
-        value = getattr(importlib.import_module(f"melascope.training.{module}"), attribute)
-    except ModuleNotFoundError as error:
-        if error.name is not None and error.name.startswith("melascope"):
-            raise
-        raise MissingExtraError("train", "Training") from error
+    value = getattr(importlib.import_module(f"melascope.training.{module}"), attribute)
     globals()[name] = value
     return value
 

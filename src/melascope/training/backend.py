@@ -39,10 +39,10 @@ def configure(threads: int | None = None) -> None:
     if threads is not None and threads < 1:
         raise RunError(f"{threads} threads are not possible; give 1 or more.")
     if started():
-        current = os.environ.get(_THREADS[0])
+        current = os.environ.get(_THREADS[0]) or str(_cores())
         if threads is not None and current != str(threads):
             raise RunError(
-                f"Keras was already imported with {current or 'its own choice of'} threads, so {threads} cannot be set "
+                f"Keras was already imported with {current} threads, so {threads} cannot be set "
                 "any more. Call melascope.training.configure(threads) before anything imports Keras."
             )
         return
@@ -72,6 +72,14 @@ def load(threads: int | None = None) -> ModuleType:
         raise MissingExtraError("train", "Training") from error
     module: ModuleType = keras
     return module
+
+
+def _cores() -> int:
+    """Return the cores this process may run on: what the framework takes when nobody says otherwise."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS and Windows have no affinity
+        return os.cpu_count() or 1
 
 
 class _QuietStderr:

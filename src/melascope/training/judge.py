@@ -20,13 +20,12 @@ from melascope import diagnosis
 from melascope.audit.survey import picture
 from melascope.bundle import Predictor, TrainedOn, load_bundle, overlay, write_bundle
 from melascope.datasets import Pack
+from melascope.evaluation import evaluate as score
 from melascope.evaluation import (
     mark_trained_on,
     predict_table,
-    predictions_of,
     shuffle_labels,
 )
-from melascope.evaluation import evaluate as score
 from melascope.evaluation.baselines import all_of
 from melascope.evaluation.card import model_card
 from melascope.evaluation.findings import headline, remarks
