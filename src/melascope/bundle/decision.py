@@ -20,7 +20,7 @@ from melascope.finding import Decision, Measured, OperatingPointUsed
 
 SCREENING = "screening"
 _RISK = {"melanoma": "Melanoma risk", "malignant": "Malignancy risk"}
-_NOT_ASSURED = "Its sensitivity is a target, not assured: its lower 95 % bound on the calibration photographs stays below it."
+_NOT_ASSURED = "Its sensitivity is a target, not assured: its lower 95 % bound on calibration stays below it."
 
 
 @dataclass(frozen=True)

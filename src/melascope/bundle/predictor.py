@@ -22,6 +22,7 @@ from melascope.bundle.format import Bundle, load
 from melascope.bundle.heatmap import melanoma_map
 from melascope.errors import ImageError
 from melascope.finding import Finding, Model, Refusal
+from melascope.image_id import canonical_id
 from melascope.images.decode import read_file
 from melascope.images.geometry import prepare, resize
 
@@ -147,7 +148,7 @@ class Predictor:
 
     def finding(self, name: str, raw: Raw) -> Finding:
         """Return what follows from a photograph's raw outputs."""
-        image_id = _canonical_id(name) if name else None
+        image_id = canonical_id(Path(name).name) if name else None
         if raw.logits is None:
             return Finding(name, raw.sha256, image_id, "refused", self.model, error=raw.refusal)
         if not np.isfinite(raw.logits).all():
@@ -213,9 +214,3 @@ def _raw(outputs: Outputs, row: int, heatmaps: bool, digest: str | None) -> Raw:
 
 def _name(item: Photograph) -> str:
     return item[0] if isinstance(item, tuple) else os.fspath(item)
-
-
-def _canonical_id(name: str) -> str:
-    from melascope.image_id import canonical_id
-
-    return canonical_id(Path(name).name)

@@ -77,8 +77,8 @@ def model_card(
         lines += [f"Too few lesions to judge: {', '.join(few)}.", ""]
     lines += ["## Limits", *(f"- {note}" for note in metrics["notes"])]
     lines += [
-        "- Sensitivity and specificity shift with cameras, clinics and skin tones; measure them on your own photographs "
-        "with `melascope evaluate`.",
+        "- Sensitivity and specificity shift with cameras, clinics and skin tones; measure them on your own "
+        "photographs with `melascope evaluate`.",
         "",
     ]
     if environment:

@@ -179,8 +179,8 @@ def _baselines(metrics: Mapping[str, Any], part: Mapping[str, Any]) -> list[Rema
             high = shuffled["melanoma_auc"]["high"]
             if high is not None and high < 0.5:
                 text += (
-                    " Its AUC is off one half all the same: an arbitrary rule ranked photographs by something that goes "
-                    "with the diagnosis, such as their source."
+                    " Its AUC is off one half all the same: an arbitrary rule ranked photographs by something that "
+                    "goes with the diagnosis, such as their source."
                 )
             remarks.append(Remark("good", text))
         else:

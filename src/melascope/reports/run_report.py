@@ -102,7 +102,9 @@ def _subtitle(metrics: Mapping[str, Any]) -> str:
 
 
 def _stamps(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
-    stamps = [("good", "audited data") if metrics.get("audited") is True else ("warning", "unaudited data")]
+    # Under an optimistic protocol the flaws that the audit found are still in the data.
+    audited = ("warning", "audited, flaws kept") if metrics.get("optimistic") else ("good", "audited data")
+    stamps = [audited if metrics.get("audited") is True else ("warning", "unaudited data")]
     if metrics.get("protocol"):
         stamps.append(("note", f"protocol: {metrics['protocol']}"))
     if metrics.get("optimistic"):

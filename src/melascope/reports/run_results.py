@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from melascope import diagnosis
 from melascope.reports import figures, wording
 from melascope.reports.page import Details, Drawing, Row, Table
-from melascope.reports.run_summary import headline_part, operating_point
+from melascope.reports.run_summary import few_of, headline_part, operating_point
 
 _PART_WORDS = {
     "train": "train (fitted on: no evidence)",
-    "tune": "tune (chose the epoch)",
+    "tune": "tune (guided the training)",
     "calibrate": "calibrate (set the threshold)",
     "test": "test",
     "test_authority_only": "test, official labels only",
@@ -42,17 +43,28 @@ def cell(estimate: Any, write: Write) -> str:
     return write(estimate)
 
 
-def _part_row(label: str, part: Mapping[str, Any]) -> list[str]:
+def ranked(part: Mapping[str, Any], group: str, score: str, write: Write) -> str:
+    """Return a ranking score of a group as a cell, `too few` where the part holds too few of it or of the others."""
+    found = (part.get("groups") or {}).get(group) or {}
+    if wording.known(found.get(score)) and few_of(part, group):
+        return "too few to judge"
+    return cell(found.get(score), write)
+
+
+def _part_row(label: str, part: Mapping[str, Any], unit: str = "n_images") -> list[str]:
     lesions = part.get("n_lesions") or {}
     melanoma = (part.get("groups") or {}).get("melanoma") or {}
     point = operating_point(part, "melanoma")
+    n = part.get(unit)
+    if unit == "n_lesions" and lesions:
+        n = wording.number(lesions.get("known")) + wording.number(lesions.get("assumed"))
     return [
         label,
-        wording.count(part.get("n_images")),
+        f"{wording.count(n)} / {wording.count(melanoma.get('n_positive'))}",
         f"{wording.count(lesions.get('known'))} + {wording.count(lesions.get('assumed'))}",
         cell(point.get("sensitivity"), wording.percent),
         cell(point.get("specificity"), wording.percent),
-        cell(melanoma.get("auc"), wording.score),
+        ranked(part, "melanoma", "auc", wording.score),
         cell(part.get("balanced_accuracy"), wording.percent),
         cell(part.get("accuracy"), wording.percent),
     ]
@@ -60,7 +72,7 @@ def _part_row(label: str, part: Mapping[str, Any]) -> list[str]:
 
 _PART_COLUMNS = (
     "part",
-    "n",
+    "n / melanomas",
     "lesions known + assumed",
     "melanoma sensitivity",
     "melanoma specificity",
@@ -81,50 +93,68 @@ def _by_part(metrics: Mapping[str, Any]) -> Table:
 
 
 def _groups(part: Mapping[str, Any], name: str) -> list[Any]:
-    rows, again = [], []
+    ranking, measured, again = [], [], []
     for group, found in (part.get("groups") or {}).items():
-        for point_name, point in ((found or {}).get("operating_points") or {"": {}}).items():
-            point = point or {}
+        found = found or {}
+        of = f"{wording.count(found.get('n_positive'))} / {wording.count(found.get('n_negative'))}"
+        areas = [
+            ranked(part, group, "auc", wording.score),
+            ranked(part, group, "pauc80", lambda e: wording.score(e, 3)),
+            ranked(part, group, "average_precision", wording.score),
+        ]
+        ranking.append([str(group), of, *areas])
+        for point_name, point in (found.get("operating_points") or {}).items():
+            point, label = point or {}, f"{group}, {point_name}"
             threshold = wording.number(point.get("threshold"))
-            target = wording.share(point.get("target"))
-            rows.append(
+            measured.append(
                 [
-                    f"{group}, {point_name}" if point_name else str(group),
-                    f"{wording.count(found.get('n_positive'))} / {wording.count(found.get('n_negative'))}",
-                    cell(found.get("auc"), wording.score),
-                    cell(found.get("pauc80"), lambda e: wording.score(e, 3)),
-                    cell(found.get("average_precision"), wording.score),
+                    label,
+                    of,
                     "–" if threshold != threshold else f"{threshold:.4f}",
-                    f"{target}, {'assured' if point.get('assured') else 'not assured'}" if point else "–",
-                    cell(point.get("sensitivity"), wording.percent),
-                    cell(point.get("specificity"), wording.percent),
+                    f"{wording.share(point.get('target'))}, {'assured' if point.get('assured') else 'not assured'}",
+                    *(cell(point.get(score), wording.percent) for score in ("sensitivity", "specificity")),
                 ]
             )
-            anew = point.get("threshold_chosen_again")
+            anew = point.get("threshold_chosen_again") or {}
             if anew:
-                cells = [cell(anew.get(score), wording.percent) for score in ("sensitivity", "specificity")]
-                again.append([f"{group}, {point_name}", *cells])
+                again.append([label, of, *(cell(anew.get(s), wording.percent) for s in ("sensitivity", "specificity"))])
             if wording.number(point.get("prevalence")) == wording.number(point.get("prevalence")):
                 told = [cell(point.get(score), wording.percent) for score in ("ppv", "npv")]
-                again.append([f"{group}, PPV and NPV at a prevalence of {wording.share(point['prevalence'])}", *told])
-    columns = ["group, operating point", "n yes / no", "AUC", "pAUC above 80 %", "average precision",
-               "threshold", "target", "sensitivity", "specificity"]  # fmt: skip
-    note = (
-        "Thresholds come from calibrate; sensitivity and specificity are measured here. The partial area (sensitivity "
-        "above 80 %) is as in the ISIC challenge's scoring, not corrected after McClish. “Assured”: the "
-        "lower 95 % bound of the sensitivity on calibrate reaches the target."
-    )
-    blocks: list[Any] = (
-        [Table(f"Melanoma and malignancy, {_PART_WORDS.get(name, name)}", columns, rows, note)] if rows else []
-    )
+                again.append(
+                    [f"{group}, PPV and NPV at a prevalence of {wording.share(point['prevalence'])}", of, *told]
+                )
+    words = _PART_WORDS.get(name, name)
+    blocks: list[Any] = []
+    if ranking:
+        note = (
+            f"{_malignant()} The partial area (sensitivity above 80 %) is as in the ISIC challenge's scoring, not "
+            "corrected after McClish. Average precision holds for these shares of cases only."
+        )
+        columns = ["group", "n yes / no", "AUC", "pAUC above 80 %", "average precision"]
+        blocks.append(Table(f"Melanoma and malignancy, {words}: ranking, with 95 % intervals", columns, ranking, note))
+    if measured:
+        note = (
+            "Thresholds come from calibrate; sensitivity and specificity are measured here. “Assured”: the lower 95 % "
+            "bound of the sensitivity on calibrate reaches the target."
+        )
+        columns = ["group, operating point", "n yes / no", "threshold", "target", "sensitivity", "specificity"]
+        blocks.append(Table(f"Melanoma and malignancy, {words}: at the thresholds", columns, measured, note))
     if again:
         intro = (
             "The threshold is chosen again in every bootstrap draw: the intervals hold that choice's uncertainty too."
         )
-        columns = ["group, operating point", "sensitivity (PPV)", "specificity (NPV)"]
+        columns = ["group, operating point", "n yes / no", "sensitivity (PPV)", "specificity (NPV)"]
         tables = [Table("Operating points, whole procedure", columns, again, intro)]
         blocks.append(Details("Intervals that include the choice of the threshold", tables))
     return blocks
+
+
+def _malignant() -> str:
+    members = diagnosis.ordered(diagnosis.GROUPS["malignant"])
+    return (
+        f"Malignant: {wording.listed(wording.class_name(code) for code in members)}. Actinic keratosis alone, a "
+        "precursor, counts as benign."
+    )
 
 
 def _curves(part: Mapping[str, Any], stamp: str) -> list[Any]:
@@ -142,7 +172,7 @@ def _curves(part: Mapping[str, Any], stamp: str) -> list[Any]:
         drawn.append(Drawing(figures.roc(_ordered(roc, wanted), auc=auc, points=points, stamp=stamp), told, told))
     pr = {name: c for name, c in (curves.get("pr") or {}).items() if name in wanted}
     if pr:
-        areas = "; ".join(f"{name} {wording.score(precision[name])}" for name in pr)
+        areas = "; ".join(f"{name} {wording.with_n(wording.score(precision[name]), precision[name])}" for name in pr)
         told = f"Precision against sensitivity. Average precision: {areas}. It holds for these shares of cases only."
         figure = figures.precision_recall(
             _ordered(pr, wanted), average_precision=precision, prevalence=chance, stamp=stamp
@@ -216,7 +246,7 @@ def _confusion_words(matrix: Any, classes: list[str]) -> str:
 def _other_units(metrics: Mapping[str, Any], part: Mapping[str, Any]) -> list[Any]:
     rows = [_part_row("per photograph (as above)", part)]
     if isinstance(part.get("per_lesion"), Mapping):
-        rows.append(_part_row("per lesion", part["per_lesion"]))
+        rows.append(_part_row("per lesion", part["per_lesion"], "n_lesions"))
     authority = (metrics.get("parts") or {}).get("test_authority_only")
     if isinstance(authority, Mapping):
         rows.append(_part_row("only photographs with an official label", authority))

@@ -9,6 +9,7 @@ from typing import Any
 from melascope.reports import wording
 from melascope.reports.page import Measure, Measures, Points, Table, Text
 
+_OF_GROUP = {"Melanoma against": "melanoma", "Malignant against": "malignant"}
 _SUBGROUPS = {"skin_tone": "skin tone", "age": "age", "sex": "sex", "site": "body site", "source": "source or camera"}
 
 
@@ -41,29 +42,46 @@ def summary(metrics: Mapping[str, Any]) -> list[Any]:
         return [*blocks, Text("It was not judged on a test part, so nothing is known about how good it is.", "warning")]
     point = operating_point(part, "melanoma")
     sensitivity, specificity = point.get("sensitivity"), point.get("specificity")
-    either = (part.get("alerts") or {}).get("melanoma_sensitivity")
+    alerts = part.get("alerts") or {}
     what = wording.plural(part.get("n_images"), "photograph") + lesion_words(part)
     blocks.append(Text(f"Judged on {_part_words(name)}: {what}."))
-    few = any(f.get("kind") == "group" and f.get("name") == "melanoma" for f in part.get("too_few") or ())
+    few = few_of(part, "melanoma")
     blocks.append(
         Measures(
             [
                 _measure(
                     "Melanoma sensitivity",
                     sensitivity,
-                    "melanomas were alerted",
+                    "melanomas reached the threshold of melanoma risk",
                     "melanomas",
                     point.get("target"),
-                    either,
+                    ("Alerts on malignancy risk counted as well", alerts.get("melanoma_sensitivity")),
                     few,
                 ),
-                _measure("Specificity", specificity, "other lesions were left without an alert", "other lesions"),
+                _measure(
+                    "Melanoma specificity",
+                    specificity,
+                    "other lesions stayed below it",
+                    "other lesions",
+                    # What a clinician meets is the alert, and other cancers alert too.
+                    either=(
+                        "Benign lesions without any alert, on malignancy risk neither",
+                        alerts.get("benign_specificity"),
+                    ),
+                ),
             ]
         )
     )
     blocks += _threshold(metrics, point)
     blocks.append(_further_scores(part))
     return blocks
+
+
+def few_of(part: Mapping[str, Any], group: str) -> bool:
+    """Whether too few of a group of diagnoses, or of the others, are in a part for it to be judged there."""
+    listed = any(f.get("kind") == "group" and f.get("name") == group for f in part.get("too_few") or ())
+    found = (part.get("groups") or {}).get(group) or {}
+    return listed or any(wording.number(found.get(key)) < wording.FEW for key in ("n_positive", "n_negative"))
 
 
 def lesion_words(part: Mapping[str, Any]) -> str:
@@ -87,7 +105,13 @@ def _part_words(name: str) -> str:
 
 
 def _measure(
-    name: str, estimate: Any, happened: str, what: str, target: Any = None, either: Any = None, few: bool = False
+    name: str,
+    estimate: Any,
+    happened: str,
+    what: str,
+    target: Any = None,
+    either: tuple[str, Any] = ("", None),
+    few: bool = False,
 ) -> Measure:
     if not wording.known(estimate):
         return Measure(name, "–", f"Not measured: there were no {what} to measure it on.")
@@ -98,13 +122,14 @@ def _measure(
         low, high = wording.bounds(estimate)
         of = wording.count(wording.cases(estimate))
         sentence = f"{wording.share(wording.value(estimate))} of {of} {happened} ({wording.span(low, high)})."
-    if wording.known(either) and wording.value(either) != wording.value(estimate):
+    label, other = either
+    if wording.known(other) and wording.value(other) != wording.value(estimate):
         found = (
-            f"{wording.counted(either)} ({wording.interval(either)})"
-            if wording.counted(either)
-            else wording.interval(either)
+            f"{wording.counted(other)} ({wording.interval(other)})"
+            if wording.counted(other)
+            else wording.with_n(wording.interval(other), other)
         )
-        sentence += f" Alerts on malignancy risk counted as well: {found}."
+        sentence += f" {label}: {found}."
     if few or wording.too_few(estimate):
         return Measure(name, "too few", f"{sentence} Fewer than {wording.FEW} are too few to judge.")
     bottom, top, aim = (None if math.isnan(x) else x for x in (*wording.bounds(estimate), wording.number(target)))
@@ -152,7 +177,9 @@ def _further_scores(part: Mapping[str, Any]) -> Table:
         ("Accuracy (depends on how many of each there are)", part.get("accuracy"), wording.percent),
     ):
         if wording.known(estimate):
-            told = "too few to judge" if wording.too_few(estimate) else write(estimate)
+            of = next((group for word, group in _OF_GROUP.items() if label.startswith(word)), None)
+            few = wording.too_few(estimate) or (of is not None and few_of(part, of))
+            told = "too few to judge" if few else write(estimate)
             rows.append([label, told, wording.count(wording.cases(estimate))])
     return Table("Further scores, with 95 % intervals", ["score", "measured", "n"], rows)
 

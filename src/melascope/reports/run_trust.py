@@ -32,7 +32,7 @@ def calibration(metrics: Mapping[str, Any], stamp: str) -> list[Any]:
             told = (
                 f"Predicted {group} risk against how often it was so, in bins of equal size. On the dotted line risks "
                 f"mean what they say; slope {wording.score(found.get('slope'))}, "
-                f"intercept {wording.score(found.get('intercept'))}."
+                f"intercept {wording.with_n(wording.score(found.get('intercept')), found.get('intercept'))}."
             )
             figure = figures.reliability(
                 found["reliability"],
@@ -58,16 +58,19 @@ def _prediction_sets(part: Mapping[str, Any]) -> list[Any]:
     if not isinstance(found, Mapping):
         return []
     write: Write = lambda e: wording.score(e, 1)  # noqa: E731
-    rows = [["all", cell(found.get("coverage"), wording.percent), cell(found.get("size"), write)]]
-    for code, own in (found.get("per_class") or {}).items():
-        rows.append(
-            [wording.class_name(code), cell(own.get("coverage"), wording.percent), cell(own.get("size"), write)]
-        )
+    rows = []
+    for label, own in (("all", found), *(found.get("per_class") or {}).items()):
+        own = own if isinstance(own, Mapping) else {}
+        n = wording.count(wording.cases(own.get("coverage")))
+        cells = [cell(own.get("coverage"), wording.percent), cell(own.get("size"), write)]
+        rows.append([wording.class_name(label), n, *cells])
     note = (
-        f"Wanted: {wording.share(found.get('coverage_wanted'))}. The coverage is an average over photographs, "
-        "and holds if they are exchangeable with those of calibrate; another clinic's may not be."
+        f"Wanted: {wording.share(found.get('coverage_wanted'))} in every class. Coverage is an average over "
+        "photographs, and holds if they are exchangeable with those of calibrate; where it is lower here, these are "
+        "not, and another clinic's may not be either."
     )
-    return [Table("Sets of possible diagnoses", ["diagnosis", "coverage", "mean size of the set"], rows, note)]
+    columns = ["diagnosis", "n", "coverage", "mean size of the set"]
+    return [Table("Sets of possible diagnoses, with 95 % intervals", columns, rows, note)]
 
 
 def subgroups(metrics: Mapping[str, Any]) -> list[Any]:
@@ -98,22 +101,31 @@ def baselines(metrics: Mapping[str, Any], stamp: str) -> list[Any]:
     scores = ("balanced_accuracy", "accuracy", "melanoma_auc", "malignant_auc")
     entries = [("this model", model), *[(_BASELINES.get(k, k), v) for k, v in found.items() if isinstance(v, Mapping)]]
     rows = [
-        [label, *[cell(v.get(s), wording.percent if i < 2 else wording.score) for i, s in enumerate(scores)]]
+        [
+            label,
+            wording.count(wording.cases(v.get("balanced_accuracy"))),
+            *[cell(v.get(s), wording.percent if i < 2 else wording.score) for i, s in enumerate(scores)],
+            cell((v.get("difference") or {}).get("balanced_accuracy"), wording.score),
+        ]
         for label, v in entries
     ]
     notes = " ".join(str(v["text"]) for v in found.values() if isinstance(v, Mapping) and v.get("text"))
+    notes += (
+        " Lead: balanced accuracy of this model minus the baseline's, on the same photographs, both drawn together; "
+        "an interval that holds 0 shows no difference."
+    )
     told = "Balanced accuracy of the model and of what it must beat, with 95 % intervals. " + "; ".join(
-        f"{r[0]} {r[1]}" for r in rows
+        f"{r[0]} {r[2]}, n = {r[1]}" for r in rows
     )
     figure = figures.intervals(
         [(label, v.get("balanced_accuracy")) for label, v in entries],
         title="Balanced accuracy",
         stamp=f"{name} · {stamp}",
     )
-    columns = ["", "balanced accuracy", "accuracy", "melanoma AUC", "malignant AUC"]
+    columns = ["", "n", "balanced accuracy", "accuracy", "melanoma AUC", "malignant AUC", "lead"]
     blocks: list[Any] = [
         Drawing(figure, told, told.split(". ")[0] + ".", True),
-        Table("Baselines", columns, rows, notes),
+        Table("Baselines, with 95 % intervals", columns, rows, notes),
     ]
     shuffled = found.get("shuffled_labels")
     if isinstance(shuffled, Mapping) and shuffled.get("at_chance") is False:
@@ -136,9 +148,14 @@ def honesty(metrics: Mapping[str, Any]) -> list[Any]:
         points.append(
             ("warning", f"{told}; they are left out of the headline.") if images > 0 else ("good", f"{told}.")
         )
-    for key, n in (metrics.get("leaks") or {}).items():
-        if wording.number(n) > 0:
-            points.append(("warning", f"Leak, {str(key).replace('_', ' ')}: {wording.count(n)}."))
+    leaks = metrics.get("leaks") or {}
+    for key, n in leaks.items():
+        what = str(key).removeprefix("share_")
+        if what != key and what != "any" and wording.number(n) > 0:
+            of = f" of {wording.count(leaks['test_photographs'])}" if "test_photographs" in leaks else ""
+            points.append(
+                ("warning", f"Leak: {wording.count(n)}{of} test photographs share a {what} with the other parts.")
+            )
     if metrics.get("optimistic"):
         points.append(
             ("warning", f"The protocol {metrics.get('protocol')} is optimistic: do not compare it with clean results.")
