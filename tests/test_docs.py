@@ -62,7 +62,8 @@ def test_the_page_of_commands_is_what_the_commands_say():
     page = ROOT / "docs" / "cli.md"
     head = (
         "# Commands\n\nResults go to stdout or `--out`, progress and messages to stderr. Exit code 0: done. "
-        "1: done, but some files could\nnot be read. 2: bad usage or bad input. 130: stopped by ctrl-C; long work goes on by `--resume`.\n\n"
+        "1: done, but some files could\nnot be read. 2: bad usage or bad input. "
+        "130: stopped by ctrl-C; long work goes on by `--resume`.\n\n"
         "This page is made by `MELASCOPE_UPDATE_DOCS=1 .venv/bin/python -m pytest tests/test_docs.py`.\n\n"
     )
     said = head + "\n".join(_help(cli, "melascope"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import subprocess
 import sys
@@ -55,4 +56,4 @@ def test_training_without_its_extra_says_which_to_install(monkeypatch):
     monkeypatch.setattr(environment, "missing_for_training", lambda: ["keras"])
     assert _run(["run", "photographs", "--out", "RUN"]) == 2
     with pytest.raises(ImportError, match=r"melascope\[train\]"):
-        import melascope.training
+        importlib.import_module("melascope.training")

@@ -6,6 +6,7 @@ Training on shuffled labels is the caller's; `shuffle_labels` gives the labels,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,7 +17,16 @@ from melascope import diagnosis
 from melascope.errors import DataError, MissingExtraError
 from melascope.evaluation.sample import group_names
 from melascope.progress import Progress, silent
-from melascope.statistics import accuracy, auc, balanced_accuracy, bootstrap, interval, softmax
+from melascope.statistics import (
+    Estimate,
+    accuracy,
+    auc,
+    balanced_accuracy,
+    bootstrap,
+    interval,
+    paired_bootstrap,
+    softmax,
+)
 from melascope.statistics.intervals import DRAWS, Array, units
 
 _CHUNK = 256  # photographs whose histograms are counted at once
@@ -29,6 +39,7 @@ def all_of(
     classes: Sequence[str],
     images: Array,
     shuffled: Array | None = None,
+    said: Sequence[str | None] | None = None,
     draws: int = DRAWS,
     seed: int = 0,
     progress: Progress | None = None,
@@ -42,6 +53,8 @@ def all_of(
         classes: The codes behind the labels.
         images: `(n, h, w, 3)` uint8, in the table's order.
         shuffled: `(len(rows["test"]), c)` logits of the network trained on shuffled labels, or None.
+        said: `(len(rows["test"]),)` codes, the first choices of the model that is measured against the baselines (None
+            where it refused): each baseline then gets `difference`, that model minus the baseline, paired.
         draws: Of the bootstrap.
         seed: Of the bootstrap.
         progress: Called with `colours`, photographs done and in all.
@@ -50,6 +63,10 @@ def all_of(
     for name in ("train", "test"):
         part[rows[name]] = name
     named = table.assign(part=part, diagnosis=[classes[label] for label in labels])
+    if said is not None:
+        chosen = np.full(len(table), None, dtype=object)
+        chosen[rows["test"]] = list(said)
+        named["said"] = chosen
     result = {
         "largest_class": largest_class(named, draws, seed),
         "colour_histogram": colour_histogram(images, named, draws, seed, progress),
@@ -232,4 +249,26 @@ def _judge(p: Array, rows: pd.DataFrame, classes: tuple[str, ...], text: str, dr
     result: dict[str, Any] = {
         name: interval(samples[name], value, len(y), number[name]).to_json() for name, value in values.items()
     }
+    if "said" in rows.columns:
+        result["difference"] = _difference(predicted, rows, y, classes, draws, seed)
     return {**result, "text": text}
+
+
+def _difference(
+    predicted: Array, rows: pd.DataFrame, y: Array, classes: tuple[str, ...], draws: int, seed: int
+) -> dict[str, Any]:
+    """Return the model's balanced accuracy minus the baseline's on the same rows, both scored on the same draws."""
+    scored = rows["said"].notna().to_numpy(dtype=bool)
+    number = {code: i for i, code in enumerate(classes)}
+    # A class that no photograph of the set has cannot be right: any number beyond the classes stands for it.
+    own = np.array([number.get(str(code), len(classes)) for code in rows.loc[scored, "said"]], dtype=np.intp)
+    if not len(own):
+        return {"balanced_accuracy": Estimate(math.nan, math.nan, math.nan, 0).to_json()}
+    labels = y[scored]
+
+    def score(choices: Array, w: Array | None) -> Any:
+        return balanced_accuracy(labels, choices, w)
+
+    groups = group_names(rows)[scored]
+    found = paired_bootstrap(score, own, predicted[scored], groups, labels, draws, seed)
+    return {"balanced_accuracy": found.to_json()}

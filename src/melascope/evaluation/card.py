@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from melascope import diagnosis
+from melascope.evaluation.findings import few_of, shown
+from melascope.statistics.intervals import FEW
 
 _WARNING = (
     "**Not a medical device.** Research use only. A finding never replaces examination, dermoscopy or histology, "
@@ -70,11 +72,12 @@ def model_card(
             assured = f"{target}, {'assured' if measured['assured'] else 'not assured'}"
             lines.append(_row(f"{name} sensitivity at `{point}` ({assured})", measured["sensitivity"]))
             lines.append(_row(f"{name} specificity at `{point}`", measured["specificity"]))
-        lines.append(_row(f"{name} AUC", section["auc"]))
+        lines.append(_row(f"{name} AUC", section["auc"], few_of(part, group)))
     lines += [_row("balanced accuracy", part["balanced_accuracy"]), _row("accuracy", part["accuracy"]), ""]
     few = [entry["name"] for entry in part["too_few"]]
     if few:
         lines += [f"Too few lesions to judge: {', '.join(few)}.", ""]
+    lines += _prediction_sets(part, decision)
     lines += ["## Limits", *(f"- {note}" for note in metrics["notes"])]
     lines += [
         "- Sensitivity and specificity shift with cameras, clinics and skin tones; measure them on your own "
@@ -89,12 +92,31 @@ def model_card(
     return "\n".join(lines)
 
 
+def _prediction_sets(part: Mapping[str, Any], decision: Mapping[str, Any]) -> list[str]:
+    """Return what the sets cover, and which classes are in every set because too few lesions calibrated them."""
+    rule, measured = decision.get("prediction_set"), part.get("prediction_set")
+    if not rule:
+        return []
+    lines = [
+        f"Prediction sets are made to hold the diagnosis in {rule['coverage']:.0%} of each class, on average and if "
+        "photographs are exchangeable with the calibration ones."
+    ]
+    if measured:
+        lines.append(f"Measured: {shown(measured['coverage'])}.")
+    always = [code for code, q in zip(decision["classes"], rule["quantiles"], strict=True) if q is None]
+    if always:
+        lines.append(f"Too few lesions calibrated {', '.join(always)}: always in the set.")
+    return [" ".join(lines), ""]
+
+
 def _optimistic(metrics: Mapping[str, Any]) -> str:
     return " (**optimistic**: its test shares photographs or lesions with training)" if metrics["optimistic"] else ""
 
 
-def _row(name: str, estimate: Mapping[str, Any]) -> str:
+def _row(name: str, estimate: Mapping[str, Any], few: bool = False) -> str:
     if estimate["value"] is None:
         return f"| {name} | not measurable | | {estimate['n']} |"
+    if few or estimate["n"] < FEW:
+        return f"| {name} | too few to judge | | {estimate['n']} |"
     interval = "" if estimate["low"] is None else f"{estimate['low']:.3f} to {estimate['high']:.3f}"
     return f"| {name} | {estimate['value']:.3f} | {interval} | {estimate['n']} |"

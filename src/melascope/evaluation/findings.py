@@ -10,6 +10,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from melascope import diagnosis
+from melascope.statistics.intervals import FEW
 
 _GAP = 0.15  # of balanced accuracy between train and tune, beyond which a fit is called over-fitted
 _RATIO = 10  # of the largest to the smallest class
@@ -37,7 +38,9 @@ def headline(metrics: Mapping[str, Any]) -> list[str]:
         target = "" if point["target"] is None else f" (target {point['target']:g}, {assured})"
         lines.append(f"Melanoma sensitivity at the {name} threshold{target}: {shown(point['sensitivity'])}")
         lines.append(f"Melanoma specificity at the {name} threshold: {shown(point['specificity'])}")
-    lines.append(f"Melanoma AUC: {shown(part['groups']['melanoma']['auc'])}")
+    melanoma = part["groups"]["melanoma"]
+    few = f"too few to judge ({melanoma['n_positive']} melanomas, {melanoma['n_negative']} others)"
+    lines.append(f"Melanoma AUC: {few if few_of(part, 'melanoma') else shown(melanoma['auc'])}")
     lines.append(f"Balanced accuracy: {shown(part['balanced_accuracy'])}")
     lines.append(f"Accuracy: {shown(part['accuracy'])}")
     trained = metrics.get("trained_on")
@@ -61,6 +64,8 @@ def remarks(
         *_operating(part),
         *_data(metrics, audit),
         *_ranking(part),
+        *_shift(metrics, part),
+        *_sets(part),
         *_baselines(metrics, part),
         *_calibration(part),
         *_fit(metrics, history),
@@ -71,9 +76,11 @@ def remarks(
 
 
 def shown(score: Mapping[str, Any] | None) -> str:
-    """Return `0.88 (95 % interval 0.69 to 1.00, n = 16)`, or `not measurable`."""
+    """Return `0.88 (95 % interval 0.69 to 1.00, n = 16)`, `too few to judge (n = 4)`, or `not measurable`."""
     if not score or score["value"] is None:
         return "not measurable"
+    if score["n"] < FEW:
+        return f"too few to judge (n = {score['n']})"
     if score["low"] is None:
         return f"{score['value']:.2f} (n = {score['n']})"
     return f"{score['value']:.2f} (95 % interval {score['low']:.2f} to {score['high']:.2f}, n = {score['n']})"
@@ -115,7 +122,8 @@ def _data(metrics: Mapping[str, Any], audit: Mapping[str, Any] | None) -> list[R
         )
     elif audit and audit.get("verdict"):
         reasons = " ".join(str(reason) for reason in audit.get("reasons", ()))
-        level: Literal["good", "warning"] = "good" if audit["verdict"] != "not usable" else "warning"
+        level: Literal["good", "note", "warning"] = "note" if audit.get("reasons") else "good"
+        level = "warning" if audit["verdict"] == "not usable" else level
         remarks.append(Remark(level, f"Audit: {audit['verdict']}. {reasons}".strip()))
     if metrics["optimistic"]:
         remarks.append(
@@ -149,13 +157,56 @@ def _data(metrics: Mapping[str, Any], audit: Mapping[str, Any] | None) -> list[R
     return remarks
 
 
+def few_of(part: Mapping[str, Any], group: str) -> bool:
+    """Whether too few of a group of diagnoses, or of the others, are in a part for it to be judged there."""
+    found = part["groups"][group]
+    listed = any(entry["kind"] == "group" and entry["name"] == group for entry in part["too_few"])
+    return listed or min(found["n_positive"], found["n_negative"]) < FEW
+
+
 def _ranking(part: Mapping[str, Any]) -> list[Remark]:
     auc = part["groups"]["melanoma"]["auc"]
-    if auc["low"] is None:
+    if auc["low"] is None or few_of(part, "melanoma"):
         return [Remark("warning", "The test part cannot tell whether melanomas rank above other lesions.")]
     if auc["low"] <= 0.5:
         return [Remark("warning", f"Melanomas are not shown to rank above other lesions: AUC {shown(auc)}.")]
     return [Remark("good", f"Melanomas rank above other lesions: AUC {shown(auc)}.")]
+
+
+def _shift(metrics: Mapping[str, Any], part: Mapping[str, Any]) -> list[Remark]:
+    """Say where the judged part is unlike the one that set threshold and calibration: what rests on both is doubtful."""
+    calibrate = metrics["parts"].get("calibrate")
+    if not calibrate or any(few_of(p, "melanoma") for p in (part, calibrate)):
+        return []
+    here, there = (p["groups"]["melanoma"]["auc"] for p in (part, calibrate))
+    # Different photographs: intervals that do not meet are a difference, and a cautious test of one.
+    if None in (here["high"], there["low"]) or here["high"] >= there["low"]:
+        return []
+    return [
+        Remark(
+            "warning",
+            f"Melanomas are told less well here than on the calibration part: AUC {shown(here)} against {shown(there)}. "
+            "The two are not alike: threshold, risks and prediction sets, which were set there, need not hold here, "
+            "and elsewhere neither.",
+        )
+    ]
+
+
+def _sets(part: Mapping[str, Any]) -> list[Remark]:
+    sets = part.get("prediction_set")
+    if not sets:
+        return []
+    wanted = sets["coverage_wanted"]
+    named = [("all", sets["coverage"])] + [(code, found["coverage"]) for code, found in sets["per_class"].items()]
+    short = [
+        f"{diagnosis.name(code) if code in diagnosis.DIAGNOSES else code} {shown(found)}"
+        for code, found in named
+        if found["high"] is not None and found["n"] >= FEW and found["high"] < wanted
+    ]
+    if not short:
+        return []
+    text = f"Prediction sets hold the diagnosis less often than the {wanted:g} they were made for: {'; '.join(short)}."
+    return [Remark("warning", text)]
 
 
 def _baselines(metrics: Mapping[str, Any], part: Mapping[str, Any]) -> list[Remark]:
@@ -165,24 +216,31 @@ def _baselines(metrics: Mapping[str, Any], part: Mapping[str, Any]) -> list[Rema
     own = part["balanced_accuracy"]
     if colour and own["value"] is not None and colour["balanced_accuracy"]["value"] is not None:
         theirs = colour["balanced_accuracy"]
-        if own["low"] is not None and own["low"] > theirs["value"]:
-            text = f"It beats colour alone: balanced accuracy {shown(own)} against {shown(theirs)}."
-            remarks.append(Remark("good", text))
+        difference = (colour.get("difference") or {}).get("balanced_accuracy")
+        told = f"balanced accuracy {shown(own)} against {shown(theirs)}"
+        if difference is not None:
+            told += f"; difference, paired, {shown(difference)}"
+            beats = difference["low"] is not None and difference["low"] > 0
         else:
-            text = f"It is not shown to beat colour alone: balanced accuracy {shown(own)} against {shown(theirs)}."
-            remarks.append(Remark("warning", text))
+            beats = None not in (own["low"], theirs["high"]) and own["low"] > theirs["high"]
+        if beats:
+            remarks.append(Remark("good", f"It beats colour alone: {told}."))
+        else:
+            remarks.append(Remark("warning", f"It is not shown to beat colour alone: {told}."))
     shuffled = baselines.get("shuffled_labels")
     if shuffled is not None:
         auc = shown(shuffled["melanoma_auc"])
         if shuffled.get("at_chance", True):
             text = f"Trained on shuffled labels it is no better than chance (melanoma AUC {auc}), as it must be."
             high = shuffled["melanoma_auc"]["high"]
+            level: Literal["good", "note"] = "good"
             if high is not None and high < 0.5:
+                level = "note"
                 text += (
                     " Its AUC is off one half all the same: an arbitrary rule ranked photographs by something that "
                     "goes with the diagnosis, such as their source."
                 )
-            remarks.append(Remark("good", text))
+            remarks.append(Remark(level, text))
         else:
             remarks.append(
                 Remark("warning", f"Trained on shuffled labels it is above chance (melanoma AUC {auc}): labels leak.")

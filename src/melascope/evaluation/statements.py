@@ -66,7 +66,7 @@ def size_section(sample: Sample, singular: str = "photographs") -> dict[str, Any
             "high": size["high"],
             "width": size["width"],
             "needed_for_width_0.10": size["needed"],
-            "text": f"{rows} {what} {singular} in {n} independent groups: were {size['at']:.0%} of them found, "
+            "text": f"{rows} {what} {singular} in {n} independent groups: were {100 * size['at']:.0f} % of them found, "
             f"the 95 % interval would reach from {size['low']:.2f} to {size['high']:.2f}. "
             f"An interval no wider than 0.10 needs {size['needed']}.",
         }

@@ -150,10 +150,10 @@ def _groups(part: Mapping[str, Any], name: str) -> list[Any]:
 
 
 def _malignant() -> str:
-    members = diagnosis.ordered(diagnosis.GROUPS["malignant"])
+    members = diagnosis.ordered(code for code in diagnosis.GROUPS["malignant"] if code != "AKIEC")
     return (
-        f"Malignant: {wording.listed(wording.class_name(code) for code in members)}. Actinic keratosis alone, a "
-        "precursor, counts as benign."
+        f"Malignant: {wording.listed(wording.class_name(code) for code in members)}; actinic keratosis, a precursor, "
+        "counts as benign unless the labels (AKIEC) do not tell it from carcinoma."
     )
 
 

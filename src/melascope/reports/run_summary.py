@@ -9,7 +9,6 @@ from typing import Any
 from melascope.reports import wording
 from melascope.reports.page import Measure, Measures, Points, Table, Text
 
-_OF_GROUP = {"Melanoma against": "melanoma", "Malignant against": "malignant"}
 _SUBGROUPS = {"skin_tone": "skin tone", "age": "age", "sex": "sex", "site": "body site", "source": "source or camera"}
 
 
@@ -155,31 +154,20 @@ def _threshold(metrics: Mapping[str, Any], point: Mapping[str, Any]) -> list[Any
 def _further_scores(part: Mapping[str, Any]) -> Table:
     groups, alerts = part.get("groups") or {}, part.get("alerts") or {}
     rows = []
-    for label, estimate, write in (
-        (
-            "Melanoma against the rest: area under the ROC curve",
-            (groups.get("melanoma") or {}).get("auc"),
-            wording.score,
-        ),
-        (
-            "Malignant against benign: area under the ROC curve",
-            (groups.get("malignant") or {}).get("auc"),
-            wording.score,
-        ),
-        (
-            "Any alert (on melanoma or malignancy risk): of melanomas",
-            alerts.get("melanoma_sensitivity"),
-            wording.percent,
-        ),
-        ("Any alert: of all malignant lesions", alerts.get("malignant_sensitivity"), wording.percent),
-        ("No alert at all: of benign lesions", alerts.get("benign_specificity"), wording.percent),
-        ("Balanced accuracy over the diagnoses", part.get("balanced_accuracy"), wording.percent),
-        ("Accuracy (depends on how many of each there are)", part.get("accuracy"), wording.percent),
+    for group, against in (("melanoma", "Melanoma against the rest"), ("malignant", "Malignant against benign")):
+        area = (groups.get(group) or {}).get("auc")
+        if wording.known(area):
+            told = "too few to judge" if few_of(part, group) else wording.score(area)
+            rows.append([f"{against}: area under the ROC curve", told, wording.count(wording.cases(area))])
+    for label, estimate in (
+        ("Any alert (on melanoma or malignancy risk): of melanomas", alerts.get("melanoma_sensitivity")),
+        ("Any alert: of all malignant lesions", alerts.get("malignant_sensitivity")),
+        ("No alert at all: of benign lesions", alerts.get("benign_specificity")),
+        ("Balanced accuracy over the diagnoses", part.get("balanced_accuracy")),
+        ("Accuracy (depends on how many of each there are)", part.get("accuracy")),
     ):
         if wording.known(estimate):
-            of = next((group for word, group in _OF_GROUP.items() if label.startswith(word)), None)
-            few = wording.too_few(estimate) or (of is not None and few_of(part, of))
-            told = "too few to judge" if few else write(estimate)
+            told = "too few to judge" if wording.too_few(estimate) else wording.percent(estimate)
             rows.append([label, told, wording.count(wording.cases(estimate))])
     return Table("Further scores, with 95 % intervals", ["score", "measured", "n"], rows)
 

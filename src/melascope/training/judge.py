@@ -160,6 +160,9 @@ def evaluate(
     hashes = np.frombuffer(bytes.fromhex("".join(table["phash"])), np.uint8).reshape(-1, 32)
     if bundle.trained_on is not None:
         predictions = mark_trained_on(predictions, bundle.trained_on, hashes, SAME_PHOTOGRAPH)
+    tested = predictions.iloc[rows["test"]]
+    choice = tested[[f"p_{code}" for code in bundle.classes]].to_numpy(dtype=float)
+    said = [bundle.classes[p.argmax()] if np.isfinite(p).all() else None for p in choice]
     metrics = score(
         predictions,
         bundle.decision,
@@ -168,7 +171,7 @@ def evaluate(
         audited=True,
         flow=audit["flow"],
         leaks=audit["leak"] or None,
-        baselines=_baselines(folder, recipe, table, packed, labels, rows, bundle.classes, progress, threads),
+        baselines=_baselines(folder, recipe, table, packed, labels, rows, bundle.classes, said, progress, threads),
         cross_fitted=audit["cross_fitted"],
         seed=folder.settings["seed"],
         progress=progress,
@@ -198,14 +201,15 @@ def _baselines(
     labels: np.ndarray,
     rows: Mapping[str, np.ndarray],
     classes: tuple[str, ...],
+    said: list[str | None],
     progress: Progress,
     threads: int,
 ) -> dict[str, Any]:
-    """Return what the model is measured against: the largest class, colours alone, shuffled labels."""
+    """Return what the model, which `said` these classes of the test part, is measured against: the largest class, colours alone, shuffled labels."""
     seed = folder.settings["seed"]
     out = folder.file("baselines/shuffled_labels")
     logits = train_on_shuffled(out, recipe, table, packed.images, rows, classes, seed, progress, threads)
-    return all_of(table, labels, rows, classes, packed.images, logits, seed=seed, progress=progress)
+    return all_of(table, labels, rows, classes, packed.images, logits, said, seed=seed, progress=progress)
 
 
 def train_on_shuffled(
@@ -310,7 +314,7 @@ def _overlays(folder: RunFolder, predictions: pd.DataFrame) -> list[tuple[str, n
         chosen.iterrows(), predictor.predict(chosen["path"].tolist(), heatmaps=True), strict=True
     ):
         if finding.status == "ok" and finding.heatmap is not None:
-            caption = f"{diagnosis.name(row['diagnosis'])}, melanoma risk {finding.melanoma_risk:.0%}"
+            caption = f"{diagnosis.name(row['diagnosis'])}, melanoma risk {100 * finding.melanoma_risk:.0f} %"
             result.append((caption, overlay(picture(str(row["path"])), finding.heatmap, geometry)))
     return result
 
