@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMPS := $(VENV)/stamps
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench requirements clean
+.PHONY: help demo test coverage check format bench requirements clean
 
 help:  ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -15,6 +15,9 @@ demo: $(STAMPS)/train  ## Train, judge, export and use a detector on generated l
 
 test: $(STAMPS)/dev  ## Run every test
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile $(PYTEST_ARGS)
+
+coverage: $(STAMPS)/dev  ## Run every test and tell which lines none of them reaches
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --cov --cov-report=term $(PYTEST_ARGS)
 
 check: $(STAMPS)/dev  ## Lint, types, imports between rooms
 	$(BIN)/ruff format --check src tests benchmarks

@@ -85,6 +85,9 @@ GROUPS: Mapping[str, frozenset[str]] = {
 _COARSER: Mapping[str, str] = {"PBK": "BKL", "SK": "BKL", "AK": "AKIEC", "SCC": "AKIEC"}
 
 
+_LONGEST_QUOTED = 60
+
+
 def _plain(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", " ", text.lower()).strip()
 
@@ -118,6 +121,8 @@ def parse(text: str, spellings: Mapping[str, str] | None = None) -> str:
         if code not in DIAGNOSES:
             raise DataError(f'"{text}" was mapped to "{code}", which is not one of {", ".join(DIAGNOSES)}.')
         return code
+    if len(text) > _LONGEST_QUOTED:
+        text, plain = f"{text[:_LONGEST_QUOTED]}...", plain[:_LONGEST_QUOTED]
     near = difflib.get_close_matches(plain, _BY_SPELLING, n=1, cutoff=0.6)
     hint = f'; the nearest known name is "{near[0]}"' if near else ""
     raise DataError(

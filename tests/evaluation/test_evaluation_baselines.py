@@ -95,4 +95,11 @@ def test_all_baselines_of_a_run(coloured: tuple[pd.DataFrame, np.ndarray]) -> No
     found = all_of(table, labels, rows, ("MEL", "NV"), images, logits, draws=50)
     assert list(found) == ["largest_class", "colour_histogram", "shuffled_labels"]
     assert found["colour_histogram"] == colour_histogram(images, table, draws=50)
+    # A model that is always right leads by what the baseline lacks; the same choices lead by nothing.
+    truth = table.loc[rows["test"], "diagnosis"].tolist()
+    ahead = all_of(table, labels, rows, ("MEL", "NV"), images, said=truth, draws=50)["largest_class"]
+    assert ahead["difference"]["balanced_accuracy"]["value"] == 1 - ahead["balanced_accuracy"]["value"] == 0.5
+    always = [ahead["text"].split("(")[1][:-2]] * len(truth)
+    level = all_of(table, labels, rows, ("MEL", "NV"), images, said=[None, *always[1:]], draws=50)["largest_class"]
+    assert level["difference"]["balanced_accuracy"] == {"value": 0.0, "low": 0.0, "high": 0.0, "n": len(truth) - 1}
     assert "shuffled_labels" not in all_of(table, labels, rows, ("MEL", "NV"), images, draws=50)

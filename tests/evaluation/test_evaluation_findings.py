@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 
 from melascope.evaluation import Remark, evaluate, headline, remarks
+from melascope.evaluation.card import model_card
 
+DECISION = {"name": "guess", "version": "1", "geometry": {"height": 8, "width": 8}}
 Judged = tuple[pd.DataFrame, dict[str, Any]]
 
 
@@ -51,7 +53,8 @@ def test_an_unaudited_optimistic_leaking_run_is_warned_of(metrics: dict[str, Any
 
 def test_audit_verdict(metrics: dict[str, Any]) -> None:
     audit = {"verdict": "usable with exclusions", "reasons": ["41 photographs stood in Train and in Test."]}
-    assert "41 photographs stood in Train" in texts(remarks(metrics, audit=audit), "good")
+    assert "41 photographs stood in Train" in texts(remarks(metrics, audit=audit), "note")
+    assert "Audit: usable." in texts(remarks(metrics, audit={"verdict": "usable", "reasons": []}), "good")
     assert "Audit: not usable" in texts(remarks(metrics, audit={"verdict": "not usable", "reasons": []}), "warning")
 
 
@@ -86,11 +89,75 @@ def test_baselines(metrics: dict[str, Any]) -> None:
     good = texts(remarks(metrics), "good")
     assert "beats colour alone" in good
     assert "no better than chance" in good
+    # Paired on the same photographs: a difference whose interval holds zero is none, whatever the two values.
+    for low, level in ((0.01, "good"), (-0.01, "warning")):
+        paired = {"balanced_accuracy": {"value": 0.3, "low": low, "high": 0.5, "n": 160}}
+        metrics["baselines"] = {"colour_histogram": {**weak, "difference": paired}}
+        assert "difference, paired, 0.30" in texts(remarks(metrics), level)
+    off = {"melanoma_auc": {"value": 0.2, "low": 0.1, "high": 0.3, "n": 160}, "at_chance": True}
+    metrics["baselines"] = {"shuffled_labels": {**weak, **off}}
+    assert "off one half all the same" in texts(remarks(metrics), "note")
     strong = {"balanced_accuracy": estimate(0.9), "melanoma_auc": estimate(0.9)}
     metrics["baselines"] = {"colour_histogram": strong, "shuffled_labels": {**strong, "at_chance": False}}
     bad = texts(remarks(metrics), "warning")
     assert "not shown to beat colour alone" in bad
     assert "labels leak" in bad
+
+
+def test_a_test_part_unlike_the_calibration_part_is_warned_of(metrics: dict[str, Any]) -> None:
+    assert "The two are not alike" not in texts(remarks(metrics), "warning")
+    for part, value in (("calibrate", 0.95), ("test", 0.7)):
+        found = {"value": value, "low": value - 0.05, "high": value + 0.05, "n": 160}
+        metrics["parts"][part]["groups"]["melanoma"]["auc"] = found
+    metrics["headline"] = "test"
+    told = texts(remarks(metrics), "warning")
+    assert "AUC 0.70 (95 % interval 0.65 to 0.75, n = 160) against 0.95" in told
+
+
+def test_prediction_sets_that_cover_too_little_are_warned_of(metrics: dict[str, Any]) -> None:
+    sets = metrics["parts"][metrics["headline"]]["prediction_set"]
+    sets["coverage"] = {"value": 0.8, "low": 0.7, "high": 0.86, "n": 160}
+    sets["per_class"]["VASC"]["coverage"] = {"value": 0.1, "low": 0.0, "high": 0.3, "n": 3}
+    told = texts(remarks(metrics), "warning")
+    assert "less often than the 0.9 they were made for: all 0.80 (95 % interval 0.70 to 0.86, n = 160)" in told
+    assert "vascular" not in told
+
+
+def test_fewer_than_ten_get_no_number(judged: Judged) -> None:
+    predictions, decision = judged
+    melanomas = (predictions["part"] == "test") & (predictions["diagnosis"] == "MEL")
+    few = predictions[~melanomas | (melanomas.cumsum() <= 4)]
+    made = evaluate(few, decision, draws=50)
+    lines = headline(made)
+    assert lines[1].endswith("too few to judge (n = 4)")
+    assert "Melanoma AUC: too few to judge (4 melanomas, " in "\n".join(lines)
+    card = model_card(made, {**DECISION, **decision})
+    assert "| melanoma AUC | too few to judge |" in card
+
+
+def test_the_card_does_not_call_leaking_photographs_unseen(judged: Judged) -> None:
+    predictions, decision = judged
+    clean, filed = (evaluate(predictions, decision, protocol=name, draws=50) for name in ("clean", "as-filed"))
+    assert "Measured on photographs that were in no part of training" in model_card(clean, {**DECISION, **decision})
+    assert "were trained on: optimistic" in model_card(filed, {**DECISION, **decision})
+    assert "| no alert at all: of benign lesions |" in model_card(clean, {**DECISION, **decision})
+    assert any("it brings no list of them" in note for note in clean["notes"])
+
+
+def test_to_alert_on_everything_is_warned_of(metrics: dict[str, Any]) -> None:
+    point = metrics["parts"][metrics["headline"]]["groups"]["melanoma"]["operating_points"]["screening"]
+    point["specificity"] = {"value": 0.01, "low": 0.0, "high": 0.02, "n": 120}
+    assert "alerts on nearly every photograph" in texts(remarks(metrics), "warning")
+
+
+def test_the_card_says_what_prediction_sets_promise(judged: Judged) -> None:
+    predictions, decision = judged
+    quantiles = [None, *decision["prediction_set"]["quantiles"][1:]]
+    rule = {**decision, "prediction_set": {**decision["prediction_set"], "quantiles": quantiles}}
+    card = model_card(evaluate(predictions, rule, draws=50), {**DECISION, **rule})
+    assert "exchangeable with the calibration ones" in card
+    assert "Measured: " in card
+    assert "Too few lesions calibrated MEL" in card
 
 
 def test_imbalance_and_classes_too_small(metrics: dict[str, Any]) -> None:

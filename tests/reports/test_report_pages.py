@@ -57,9 +57,9 @@ def read(page) -> example.Reader:
 
 
 def test_the_headline_is_the_measured_sensitivity_with_its_interval(read):
-    assert "38 of 42 melanomas were alerted (90 %, 95 % interval 78 to 96)" in read.text
-    assert "60 of 100 other lesions were left without an alert" in read.text
-    assert read.text.index("melanomas were alerted") < read.text.index("Balanced accuracy over the diagnoses")
+    assert "38 of 42 melanomas reached the threshold of melanoma risk (90 %, 95 % interval 78 to 96)" in read.text
+    assert "60 of 100 other lesions stayed below it" in read.text
+    assert read.text.index("melanomas reached the threshold") < read.text.index("Balanced accuracy over the diagnoses")
     assert "target, not assured" in read.text
 
 
@@ -119,12 +119,72 @@ def test_every_figure_and_gallery_is_stamped(page, read):
 
 def test_unaudited_and_optimistic_results_are_stamped_in_every_figure():
     metrics = example.metrics() | {"audited": False, "protocol": "as-filed", "optimistic": True}
-    page = run_report(inputs(metrics=metrics | {"leaks": {"photographs": 94}}))
+    leaks = {"test_photographs": 118, "share_photograph": 94, "share_lesion": 0, "share_any": 94}
+    page = run_report(inputs(metrics=metrics | {"leaks": leaks}))
     figures = re.findall(r'<svg role="img".*?</svg>', page, re.DOTALL)
     assert all("UNAUDITED · protocol as-filed · OPTIMISTIC" in figure for figure in figures)
     text = example.Reader(page).text
     assert "optimistic protocol" in text
-    assert "Leak, photographs: 94" in text
+    assert text.count("Leak: ") == 1
+    assert "Leak: 94 of 118 test photographs share a photograph with the other parts." in text
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_test_part_that_shares_nothing_is_no_leak():
+    leaks = {"test_photographs": 113, "share_photograph": 0, "share_lesion": 0, "share_any": 0}
+    text = example.Reader(run_report(inputs(metrics=example.metrics() | {"leaks": leaks}))).text
+    assert "Leak: " not in text
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_audited_data_whose_flaws_are_kept_do_not_look_clean():
+    metrics = example.metrics() | {"audited": True, "optimistic": True}
+    text = example.Reader(run_report(inputs(metrics=metrics))).text
+    assert "audited, flaws kept" in text
+    assert "audited data" not in text
+    assert "kept apart until the model was finished" not in text
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_benign_lesions_that_alert_on_malignancy_are_not_called_quiet():
+    metrics = example.metrics()
+    metrics["parts"]["test"]["alerts"]["benign_specificity"] = {"value": 0.25, "low": 0.2, "high": 0.3, "n": 80}
+    text = example.Reader(run_report(inputs(metrics=metrics))).text
+    assert "Benign lesions without any alert, on malignancy risk neither: 20 of 80 (25 %" in text
+
+
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize(("benign", "level"), [(0.9, "note"), (0.0, "good")])
+def test_missing_no_melanoma_is_good_only_where_others_are_spared(benign, level):
+    predictions = example.predictions(TABLE)
+    melanoma = predictions["diagnosis"] == "MEL"
+    predictions.loc[melanoma, "p_MEL"] = 0.9
+    predictions.loc[~melanoma, "p_MEL"] = benign
+    page = run_report(inputs(predictions=pd.concat([predictions] * 3)))
+    assert re.search(rf'class="text {level}">.{{0,200}}None of the 15 melanoma photographs', page, re.DOTALL)
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_ranking_of_too_few_has_no_number():
+    metrics = example.metrics()
+    group = metrics["parts"]["test"]["groups"]["melanoma"]
+    group |= {"n_positive": 4, "auc": example.estimate(0.8765, 104)}
+    text = example.Reader(run_report(inputs(metrics=metrics))).text
+    assert "Melanoma against the rest: area under the ROC curve too few to judge" in text.replace(
+        "curvetoo", "curve too"
+    )
+    assert "4 / 100too few to judge" in text.replace("100 too", "100too")
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_baseline_stands_beside_its_paired_difference():
+    metrics = example.metrics()
+    colour = {"balanced_accuracy": example.estimate(0.4, 142), "melanoma_auc": example.estimate(0.5, 142)}
+    colour["difference"] = {"balanced_accuracy": {"value": 0.2, "low": 0.11, "high": 0.29, "n": 142}}
+    metrics["baselines"] = {"colour_histogram": colour}
+    text = example.Reader(run_report(inputs(metrics=metrics))).text
+    assert "0.20 (0.11 to 0.29)" in text
+    assert "an interval that holds 0 shows no difference" in text
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -249,7 +309,7 @@ def test_too_few_melanomas_get_no_number():
     point = metrics["parts"]["test"]["groups"]["melanoma"]["operating_points"]["screening"]
     point["sensitivity"] = {"value": 0.8, "low": 0.4, "high": 0.97, "n": 5}
     text = example.Reader(run_report(inputs(metrics=metrics))).text
-    assert "4 of 5 melanomas were alerted" in text
+    assert "4 of 5 melanomas reached the threshold of melanoma risk" in text
     assert "Fewer than 10 are too few to judge" in text
 
 

@@ -164,6 +164,9 @@ def test_baselines_are_measured(finished):
     assert baselines["largest_class"]["balanced_accuracy"]["value"] == pytest.approx(1 / 4)
     for name in ("colour_histogram", "shuffled_labels"):
         estimate = baselines[name]["balanced_accuracy"]
+        difference = baselines[name]["difference"]["balanced_accuracy"]
+        own = finished[0].metrics["parts"]["test"]["balanced_accuracy"]["value"]
+        assert difference["value"] == pytest.approx(own - estimate["value"])
         assert estimate["low"] <= estimate["value"] <= estimate["high"]
 
 

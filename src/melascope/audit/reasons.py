@@ -18,6 +18,15 @@ _SENTENCES = {
     "lesion_leak": "{groups:,} lesions or patients have photographs in Train and in Test ({images:,} files).",
     "imbalance": "The diagnoses are uneven: {classes} are rare.",
 }
+_ONE = {
+    "unreadable": "1 file cannot be read.",
+    "byte_identical": "1 photograph is stored more than once, byte for byte ({images:,} files).",
+    "id_conflict": "1 photograph is filed under more than one diagnosis ({images:,} files).",
+    "authority_conflict": "The authority contradicts the filed diagnosis of 1 photograph.",
+    "photograph_leak": "1 photograph stands in Train and in Test.",
+    "lesion_leak": "1 lesion or patient has photographs in Train and in Test ({images:,} files).",
+    "imbalance": "The diagnoses are uneven: {classes} is rare.",
+}
 
 
 def judge(table: pd.DataFrame, problems: pd.DataFrame) -> tuple[str, list[str]]:
@@ -40,9 +49,11 @@ def judge(table: pd.DataFrame, problems: pd.DataFrame) -> tuple[str, list[str]]:
 
 
 def _sentence(kind: object, rows: pd.DataFrame) -> str:
-    template = _SENTENCES.get(str(kind), f"{kind}: {{groups:,}} problems ({{images:,}} files).")
+    groups = rows["group"].nunique()
+    sentences = _ONE if groups == 1 else _SENTENCES
+    template = sentences.get(str(kind), f"{kind}: {{groups:,}} problems ({{images:,}} files).")
     return template.format(
-        groups=rows["group"].nunique(),
+        groups=groups,
         images=rows["path"].nunique(),
         classes=", ".join(rows["diagnosis"].dropna().unique()),
     )

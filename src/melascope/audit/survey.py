@@ -19,6 +19,7 @@ from melascope import diagnosis, environment
 from melascope.audit.protocol import Prepared, apply_protocol
 from melascope.audit.verdict import Audit, audit
 from melascope.datasets import Pack, check_trainable, folds, pack, read, scan, split, table
+from melascope.errors import DataError
 from melascope.images import Geometry, decode, read_file
 from melascope.progress import Progress, silent
 
@@ -141,13 +142,17 @@ def class_counts(scanned: pd.DataFrame) -> dict[str, Any]:
         class first.
     """
     labelled = scanned[scanned["diagnosis"].notna()]
-    splits = [str(name) for name in labelled["split"].dropna().unique()]
+    found = (str(name) for name in labelled["split"].dropna().unique())
+    splits = sorted(found, key=lambda name: (name != "train", name))
     rows = []
     for code, part in labelled.groupby("diagnosis", observed=True):
         row: dict[str, Any] = {"code": str(code), "name": diagnosis.name(str(code))}
         row.update({name: int((part["split"] == name).sum()) for name in splits})
         row.update(all=len(part), share=len(part) / len(labelled))
         rows.append(row)
+    if not rows:
+        sentence = f"{len(scanned)} photographs, none of which has a diagnosis."
+        return {"splits": splits, "rows": [], "ratio": None, "sentence": sentence}
     rows.sort(key=lambda row: -row["all"])
     most, least = rows[0], rows[-1]
     ratio = most["all"] / least["all"]
@@ -196,6 +201,8 @@ def pack_data(
     """Decode a data set once into the packed array `(n, size, size, 3)` that training reads."""
     found = survey(data, progress=progress, **reading)
     readable = found.scanned[found.scanned["error_kind"].isna()].reset_index(drop=True)
+    if readable.empty:
+        raise DataError(f"None of the {len(found.scanned):,} photographs in {data} can be read.")
     geometry = Geometry(size, size, mode)  # type: ignore[arg-type]
     return found, pack(readable, geometry, environment.cache_folder(), threads=environment.threads(), progress=progress)
 

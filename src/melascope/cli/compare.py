@@ -23,6 +23,7 @@ def compare(runs: tuple[Path, ...], out: Path | None, as_json: bool) -> None:
     """
     from melascope.evaluation.compare import compare as side_by_side
 
+    console.check_file(out)
     comparison = side_by_side(list(runs))
     if out is not None:
         from melascope.reports import compare_report

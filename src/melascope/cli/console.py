@@ -1,4 +1,4 @@
-"""What the commands share: where results and messages go, and how progress looks."""
+"""What the commands share: where results and messages go, and how progress looks; which outputs are refused at once."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import contextlib
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
+import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
@@ -30,6 +32,20 @@ def error(text: str) -> None:
 def warn(text: str) -> None:
     """Write a warning to stderr."""
     messages.print(f"[yellow]Note:[/] {_escape(text)}", soft_wrap=True)
+
+
+def check_file(out: Path | None) -> None:
+    """Refuse an --out that cannot become a file, before any work is done for it."""
+    if out is not None and not out.absolute().parent.is_dir():
+        raise click.UsageError(f"The folder of --out {out} does not exist.")
+    if out is not None and out.is_dir():
+        raise click.UsageError(f"--out {out} is a folder; name a file in it.")
+
+
+def check_folder(out: Path | None, option: str = "--out") -> None:
+    """Refuse a folder to write that is a file, before any work is done for it."""
+    if out is not None and out.exists() and not out.is_dir():
+        raise click.UsageError(f"{option} {out} is a file; name a folder.")
 
 
 def _escape(text: str) -> str:

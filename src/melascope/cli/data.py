@@ -39,6 +39,7 @@ def audit(data_path: Path, out: Path, as_json: bool, spelling: tuple[str, ...], 
     """
     from melascope.audit.survey import audit_data
 
+    console.check_folder(out)
     with console.progress() as progress:
         survey = audit_data(data_path, out=out, spellings=spellings(spelling), progress=progress, **options)
     summary = survey.audit.summary()
@@ -59,7 +60,7 @@ def audit(data_path: Path, out: Path, as_json: bool, spelling: tuple[str, ...], 
 @data.command()
 @click.argument("data_path", metavar="DATA", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="Write a page with pictures here (HTML file).")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the random grid.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the random grid.")
 @click.option("--json", "as_json", is_flag=True, help="Counts as JSON.")
 @data_options
 @machine_options
@@ -71,6 +72,7 @@ def show(data_path: Path, out: Path | None, seed: int, as_json: bool, spelling: 
     """
     from melascope.audit.survey import class_counts, show_data
 
+    console.check_file(out)
     with console.progress() as progress:
         survey = show_data(data_path, out=out, seed=seed, spellings=spellings(spelling), progress=progress, **options)
     counts = class_counts(survey.scanned)
@@ -95,7 +97,7 @@ def show(data_path: Path, out: Path | None, seed: int, as_json: bool, spelling: 
     "--out", type=click.Path(path_type=Path), required=True, help="CSV or Parquet table with the column part (or fold)."
 )
 @click.option("--folds", type=click.IntRange(2), help="Folds for cross-validation instead of parts.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @protocol_option
 @data_options
 @machine_options
@@ -109,6 +111,9 @@ def split(
     """
     from melascope.audit.survey import split_data
 
+    console.check_file(out)
+    if out.suffix.lower() not in (".csv", ".parquet"):
+        raise click.UsageError(f"--out {out}: a table is saved as .csv or .parquet.")
     with console.progress() as progress:
         survey, result = split_data(
             data_path,

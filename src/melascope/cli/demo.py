@@ -14,7 +14,7 @@ from melascope.cli.run import machine_options
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("demo"), show_default=True, help="Folder for everything."
 )
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @machine_options
 def demo(out: Path, seed: int) -> int:
     """Train, judge, export and use a detector on generated lesions, in under five minutes.

@@ -37,6 +37,7 @@ def evaluate(
     """
     from melascope.evaluation.exam import evaluate_data
 
+    console.check_folder(out)
     with console.progress() as progress:
         exam = evaluate_data(data, bundle=bundle, out=out, spellings=spellings(spelling), progress=progress, **options)
     if as_json:

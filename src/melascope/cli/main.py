@@ -98,7 +98,9 @@ def _run(arguments: list[str]) -> int:
 def _os_error(error: OSError) -> str:
     where = f" ({error.filename})" if error.filename else ""
     if error.errno == errno.ENOSPC:
-        return f"The disk is full{where}. Free some space, then go on with --resume; nothing accepted so far is lost."
+        return f"The disk is full{where}. Free some space and repeat the command; a run goes on with --resume."
+    if error.errno in (errno.EEXIST, errno.ENOTDIR):
+        return f"A file stands where a folder is needed{where}. Name another place."
     if error.errno in (errno.EACCES, errno.EPERM):
         return f"Permission denied{where}. Choose a folder that you may read and write."
     return f"{error.strerror or error}{where}."

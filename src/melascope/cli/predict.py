@@ -75,6 +75,7 @@ def predict(
     from melascope.bundle import OverlayWriter, PrecisionCheck, Predictor, default_bundle, find
 
     form = _form(form, as_json, out)
+    console.check_folder(heatmaps, "--heatmaps")
     lesions = _lesions(table) if table is not None else None
     found = find(paths)
     predictor = Predictor(bundle if bundle is not None else default_bundle(), threads, precision, batch_size)  # type: ignore[arg-type]
@@ -131,10 +132,7 @@ def _form(form: str | None, as_json: bool, out: Path | None) -> str:
     chosen = "jsonl" if as_json else form or (ENDINGS.get(out.suffix.lower(), "table") if out is not None else "table")
     if chosen == "parquet" and out is None:
         raise click.UsageError("Parquet is not for a terminal; say where to with --out FILE.")
-    if out is not None and not out.absolute().parent.is_dir():
-        raise click.UsageError(f"The folder of --out {out} does not exist.")
-    if out is not None and out.is_dir():
-        raise click.UsageError(f"--out {out} is a folder; name a file in it.")
+    console.check_file(out)
     return chosen
 
 
@@ -203,6 +201,10 @@ def _lesions(table: Path) -> dict[str, str]:
                     )
     except FileNotFoundError:
         raise DataError(f"{table} does not exist.") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError:
+        raise DataError(f"{table} is not text in UTF-8; save it again as a CSV in UTF-8.") from None
+    except IsADirectoryError:
+        raise DataError(f"{table} is a folder where a CSV table is needed.") from None
+    except (OSError, csv.Error) as error:
         raise DataError(f"{table} cannot be read as a CSV table ({error}).") from None
     return found

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from melascope.cli import console
+from melascope.diagnosis import DIAGNOSES
 from melascope.errors import DataError
 
 
@@ -21,6 +22,8 @@ def spellings(pairs: tuple[str, ...]) -> dict[str, str]:
         if not sign or not label.strip():
             raise DataError(f'--spelling "{pair}" is not of the form LABEL=CODE, such as "mole=NV".')
         result[label.strip()] = code.strip().upper()
+        if result[label.strip()] not in DIAGNOSES:
+            raise DataError(f'--spelling "{pair}": "{code.strip()}" is not one of {", ".join(DIAGNOSES)}.')
     return result
 
 
@@ -77,7 +80,7 @@ def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--epochs", type=click.IntRange(1), help="Instead of the recipe's."),
         click.option(
-            "--seed", type=int, default=0, show_default=True, help="Of the split, the training and the intervals."
+            "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the split, the training and the intervals."
         ),
         click.option(
             "--protocol",

@@ -6,7 +6,7 @@ from melascope.datasets.pack import Pack, pack
 from melascope.datasets.readers import READERS, Reader, Source, read
 from melascope.datasets.split import SplitResult, folds, split
 from melascope.datasets.table import check, load, save
-from melascope.datasets.trainable import check_trainable
+from melascope.datasets.trainable import check_parts, check_trainable
 
 __all__ = [
     "READERS",
@@ -17,6 +17,7 @@ __all__ = [
     "ambiguous_names",
     "canonical_id",
     "check",
+    "check_parts",
     "check_trainable",
     "connected",
     "folds",

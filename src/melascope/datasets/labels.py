@@ -41,6 +41,7 @@ NOT_MELANOMA = "not melanoma"
 
 _MELANOMA_COLUMNS = ("melanoma", "target", "benign_malignant")
 _NO_DIAGNOSIS = frozenset(("unknown", "unk", "none", "other", "indeterminate", NOT_MELANOMA))
+_LONGEST_HEADER = 1_000_000
 _UNKNOWN = frozenset(("unknown", "unk", "nan", "n/a", "none", ""))
 
 # ISIC 2018 counts solar lentigo and lichenoid keratosis as benign keratosis; ISIC 2020 names them.
@@ -71,10 +72,19 @@ def read_cells(path: Path) -> pd.DataFrame:
     try:
         if path.suffix.lower() == ".parquet":
             frame = pd.read_parquet(path)
+            frame = frame.reset_index(drop=frame.index.names[0] is None)
+            texts = frame.select_dtypes(exclude="number")
+            frame[texts.columns] = texts.astype("string")
         else:
-            frame = pd.read_csv(path, dtype="string", encoding="utf-8-sig", sep=_separator(path))
+            names, separator = _header(path)
+            _check_names(names, path)
+            frame = pd.read_csv(path, dtype="string", encoding="utf-8-sig", sep=separator)
+            if not isinstance(frame.index, pd.RangeIndex):
+                raise DataError(f"{path} has rows with more cells than its header has names; mend the header.")
     except FileNotFoundError:
         raise DataError(f"{path} does not exist.") from None
+    except IsADirectoryError:
+        raise DataError(f"{path} is a folder where a table is needed (CSV, TSV or Parquet).") from None
     except PermissionError:
         raise DataError(f"{path} may not be read; check its permissions.") from None
     except UnicodeDecodeError:
@@ -83,10 +93,12 @@ def read_cells(path: Path) -> pd.DataFrame:
         raise DataError(f"{path} is empty.") from None
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = reason.removeprefix("Error tokenizing data. C error: ")
         raise DataError(f"{path} cannot be read as a table: {reason}") from None
-    if frame.empty and len(frame.columns) != 2:
-        raise DataError(f"{path} has a header but no rows.")
     frame = _with_header(frame)
+    _check_names(frame.columns, path)
+    if frame.empty:
+        raise DataError(f"{path} has a header but no rows.")
     for column in frame.columns:
         if not pd.api.types.is_numeric_dtype(frame[column]):
             cells = frame[column].astype("string").str.strip()
@@ -94,12 +106,25 @@ def read_cells(path: Path) -> pd.DataFrame:
     return frame
 
 
-def _separator(path: Path) -> str:
-    if path.suffix.lower() in (".tsv", ".tab"):
-        return "\t"
+def _header(path: Path) -> tuple[list[str], str]:
+    """Return the names in a table's first line, and what separates them."""
     with path.open(encoding="utf-8-sig") as file:
-        header = file.readline()
-    return max((",", ";", "\t"), key=header.count)
+        line = file.readline(_LONGEST_HEADER)
+    separator = "\t" if path.suffix.lower() in (".tsv", ".tab") else max((",", ";", "\t"), key=line.count)
+    return [name.strip().strip('"') for name in line.split(separator)], separator
+
+
+def _check_names(names: Iterable[str], path: Path) -> None:
+    """Refuse a table that has a column twice: which of the two is meant, nobody knows."""
+    seen = set()
+    for name in map(_column, names):
+        if name and name in seen:
+            raise DataError(f'{path} has two columns "{name}"; keep the one that is meant.')
+        seen.add(name)
+
+
+def _column(name: str) -> str:
+    return re.sub(r"\s+", "_", name.strip().lower())
 
 
 def _with_header(frame: pd.DataFrame) -> pd.DataFrame:
@@ -110,7 +135,7 @@ def _with_header(frame: pd.DataFrame) -> pd.DataFrame:
         frame = pd.concat([first, frame.astype("string")], ignore_index=True)
         names = ["image_id", "benign_malignant"]
     frame = frame.copy()
-    frame.columns = pd.Index([re.sub(r"\s+", "_", name.lower()) for name in names])
+    frame.columns = pd.Index([_column(name) for name in names])
     return frame
 
 

@@ -1,4 +1,4 @@
-"""Whether a table can be trained on at all."""
+"""Whether a table, and the parts it was split into, can be trained on at all."""
 
 from __future__ import annotations
 
@@ -29,3 +29,25 @@ def check_trainable(table: pd.DataFrame) -> list[str]:
     if "MEL" not in counts.index:
         warnings.append("There is no melanoma among the photographs: no melanoma risk can be learnt.")
     return warnings
+
+
+def check_parts(part: pd.Series, table: pd.DataFrame) -> None:
+    """Refuse parts of which one is empty, or of which train knows a single diagnosis.
+
+    Args:
+        part: The part of each row of `table`, as `split` gives it; tune may be missing, since it can be shared.
+        table: With `diagnosis`.
+
+    Raises:
+        DataError: Which part is too thin, and what to do about it.
+    """
+    for name in ("train", "calibrate", "test"):
+        if not (part == name).any():
+            raise DataError(
+                f"Of {len(part):,} photographs none is left for the part {name}; training, calibration and test need "
+                "photographs of their own. Add some, or raise --limit."
+            )
+    if table.loc[part == "train", "diagnosis"].nunique() < 2:
+        raise DataError(
+            "All photographs that are left to train on have one diagnosis; add photographs of another, or raise --limit."
+        )

@@ -60,7 +60,7 @@ def model_card(
         "HAM10000 or ISIC 2019 are for non-commercial research (CC BY-NC 4.0).",
         "",
         "## How it did",
-        "Measured on photographs that were in no part of training, tuning or calibration; 95 % intervals.",
+        f"Measured on {_measured_on(metrics)}; 95 % intervals.",
         "",
         "| score | value | interval | n |",
         "|---|---|---|---|",
@@ -73,6 +73,12 @@ def model_card(
             lines.append(_row(f"{name} sensitivity at `{point}` ({assured})", measured["sensitivity"]))
             lines.append(_row(f"{name} specificity at `{point}`", measured["specificity"]))
         lines.append(_row(f"{name} AUC", section["auc"], few_of(part, group)))
+    alerts = part.get("alerts") or {}
+    for key, name in (("melanoma_sensitivity", "of melanomas"), ("malignant_sensitivity", "of malignant lesions")):
+        if key in alerts:
+            lines.append(_row(f"any alert, on melanoma or malignancy risk: {name}", alerts[key]))
+    if "benign_specificity" in alerts:
+        lines.append(_row("no alert at all: of benign lesions", alerts["benign_specificity"]))
     lines += [_row("balanced accuracy", part["balanced_accuracy"]), _row("accuracy", part["accuracy"]), ""]
     few = [entry["name"] for entry in part["too_few"]]
     if few:
@@ -90,6 +96,13 @@ def model_card(
     if recipe:
         lines += ["```toml", recipe.strip(), "```", ""]
     return "\n".join(lines)
+
+
+def _measured_on(metrics: Mapping[str, Any]) -> str:
+    known = metrics["trained_on"] or {"images": 0}
+    if metrics["optimistic"] or (known["images"] and metrics["headline"] != "test_unseen"):
+        return "photographs of which some, or others of the same lesion, were trained on: optimistic"
+    return "photographs that were in no part of training, tuning or calibration"
 
 
 def _prediction_sets(part: Mapping[str, Any], decision: Mapping[str, Any]) -> list[str]:

@@ -13,6 +13,7 @@ from melascope import diagnosis
 from melascope.statistics.intervals import FEW
 
 _GAP = 0.15  # of balanced accuracy between train and tune, beyond which a fit is called over-fitted
+_SPARED = 0.05  # of specificity: below it alerts say nothing
 _RATIO = 10  # of the largest to the smallest class
 
 
@@ -99,7 +100,11 @@ def _operating(part: Mapping[str, Any]) -> list[Remark]:
             f"At the {name} threshold melanoma sensitivity was {shown(sensitivity)} and specificity "
             f"{shown(point['specificity'])}."
         )
-        if target is None or sensitivity["value"] is None:
+        passed = point["specificity"]["high"]
+        if passed is not None and passed < _SPARED:
+            text = f"{what} It alerts on nearly every photograph: its threshold does not suit these."
+            remarks.append(Remark("warning", text))
+        elif target is None or sensitivity["value"] is None:
             remarks.append(Remark("note", what))
         elif not point["assured"]:
             below = sensitivity["high"] is not None and sensitivity["high"] < target
@@ -174,7 +179,7 @@ def _ranking(part: Mapping[str, Any]) -> list[Remark]:
 
 
 def _shift(metrics: Mapping[str, Any], part: Mapping[str, Any]) -> list[Remark]:
-    """Say where the judged part is unlike the one that set threshold and calibration: what rests on both is doubtful."""
+    """Say where the judged part is unlike the one that set the threshold and calibrated the risks."""
     calibrate = metrics["parts"].get("calibrate")
     if not calibrate or any(few_of(p, "melanoma") for p in (part, calibrate)):
         return []
@@ -185,7 +190,8 @@ def _shift(metrics: Mapping[str, Any], part: Mapping[str, Any]) -> list[Remark]:
     return [
         Remark(
             "warning",
-            f"Melanomas are told less well here than on the calibration part: AUC {shown(here)} against {shown(there)}. "
+            f"Melanomas are told less well here than on the calibration part: AUC {shown(here)} against "
+            f"{shown(there)}. "
             "The two are not alike: threshold, risks and prediction sets, which were set there, need not hold here, "
             "and elsewhere neither.",
         )

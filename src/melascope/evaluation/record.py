@@ -131,6 +131,10 @@ def notes_of(
         )
         if known["images"] == known["of"]:
             notes.append("The model was trained on every test photograph: these numbers say nothing about new ones.")
+    else:
+        notes.append(
+            "Whether the model was trained on any of these photographs is not known: it brings no list of them."
+        )
     if words.coarsened:
         notes.append(
             f"The model's classes ({', '.join(classes)}) were summed into those of the labels "

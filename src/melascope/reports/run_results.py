@@ -72,7 +72,7 @@ def _part_row(label: str, part: Mapping[str, Any], unit: str = "n_images") -> li
 
 _PART_COLUMNS = (
     "part",
-    "n / melanomas",
+    "n / MEL",
     "lesions known + assumed",
     "melanoma sensitivity",
     "melanoma specificity",

@@ -43,7 +43,7 @@ def summary(metrics: Mapping[str, Any]) -> list[Any]:
     sensitivity, specificity = point.get("sensitivity"), point.get("specificity")
     alerts = part.get("alerts") or {}
     what = wording.plural(part.get("n_images"), "photograph") + lesion_words(part)
-    blocks.append(Text(f"Judged on {_part_words(name)}: {what}."))
+    blocks.append(Text(f"Judged on {_part_words(name, metrics)}: {what}."))
     few = few_of(part, "melanoma")
     blocks.append(
         Measures(
@@ -95,9 +95,14 @@ def lesion_words(part: Mapping[str, Any]) -> str:
     return f" of {wording.plural(known, 'known lesion')} and {wording.count(assumed)} assumed ones ({each})"
 
 
-def _part_words(name: str) -> str:
+def _part_words(name: str, metrics: Mapping[str, Any]) -> str:
+    test = "the test part, which was kept apart until the model was finished"
+    if "train" not in (metrics.get("parts") or {}):
+        test = "the photographs given"
+    elif metrics.get("optimistic"):
+        test = "the test part as it was filed, copies and lesions of the training part included"
     return {
-        "test": "the test part, which was kept apart until the model was finished",
+        "test": test,
         "test_unseen": "that share of the test part on which the model was not trained",
         "calibrate": "the part that also set the threshold (there is no test part, so this is optimistic)",
     }.get(name, f'the part "{name}"')

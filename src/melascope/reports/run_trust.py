@@ -66,8 +66,8 @@ def _prediction_sets(part: Mapping[str, Any]) -> list[Any]:
         rows.append([wording.class_name(label), n, *cells])
     note = (
         f"Wanted: {wording.share(found.get('coverage_wanted'))} in every class. Coverage is an average over "
-        "photographs, and holds if they are exchangeable with those of calibrate; where it is lower here, these are "
-        "not, and another clinic's may not be either."
+        "photographs, and holds if they are exchangeable with those of calibrate; where it is clearly lower here, "
+        "these are not, and another clinic's may not be either."
     )
     columns = ["diagnosis", "n", "coverage", "mean size of the set"]
     return [Table("Sets of possible diagnoses, with 95 % intervals", columns, rows, note)]

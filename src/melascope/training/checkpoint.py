@@ -99,10 +99,10 @@ class Checkpoints:
 def _read(path: Path) -> tuple[dict[str, NDArray[Any]], Any]:
     try:
         with path.open("rb") as file:
-            loaded = np.load(file, allow_pickle=False)
-            if not isinstance(loaded, np.lib.npyio.NpzFile):
-                raise ValueError("it holds a single array")
-            with loaded:
+            if not zipfile.is_zipfile(file):
+                raise ValueError("it is no .npz archive")
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as loaded:
                 arrays = {name: loaded[name] for name in loaded.files}
         state = json.loads(arrays.pop(_STATE).tobytes()) if _STATE in arrays else None
     except FileNotFoundError:

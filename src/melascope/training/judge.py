@@ -205,7 +205,10 @@ def _baselines(
     progress: Progress,
     threads: int,
 ) -> dict[str, Any]:
-    """Return what the model, which `said` these classes of the test part, is measured against: the largest class, colours alone, shuffled labels."""
+    """Return what the model is measured against: the largest class, colours alone, shuffled labels.
+
+    `said` are its first choices on the test part.
+    """
     seed = folder.settings["seed"]
     out = folder.file("baselines/shuffled_labels")
     logits = train_on_shuffled(out, recipe, table, packed.images, rows, classes, seed, progress, threads)
@@ -314,7 +317,8 @@ def _overlays(folder: RunFolder, predictions: pd.DataFrame) -> list[tuple[str, n
         chosen.iterrows(), predictor.predict(chosen["path"].tolist(), heatmaps=True), strict=True
     ):
         if finding.status == "ok" and finding.heatmap is not None:
-            caption = f"{diagnosis.name(row['diagnosis'])}, melanoma risk {100 * finding.melanoma_risk:.0f} %"
+            risk = f"{finding.melanoma_risk:.0%}".replace("%", "\N{NO-BREAK SPACE}%")
+            caption = f"{diagnosis.name(row['diagnosis'])}, melanoma risk {risk}"
             result.append((caption, overlay(picture(str(row["path"])), finding.heatmap, geometry)))
     return result
 

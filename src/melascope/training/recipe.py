@@ -12,9 +12,9 @@ import tomllib
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from melascope.errors import RecipeError
 from melascope.training.recipe_sections import (
@@ -41,7 +41,7 @@ class Recipe(Section):
         20
     """
 
-    name: str = "unnamed"
+    name: Annotated[str, Field(min_length=1)] = "unnamed"
     description: str = ""
     data: Data
     network: Network = Network()

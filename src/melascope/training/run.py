@@ -17,10 +17,10 @@ import pandas as pd
 from melascope import environment
 from melascope.audit import survey as look
 from melascope.audit.protocol import apply_protocol, leakage
-from melascope.datasets import Pack, check_trainable, lesion_counts, pack, split, table
+from melascope.datasets import Pack, check_parts, check_trainable, lesion_counts, pack, split, table
 from melascope.errors import RunError
 from melascope.progress import Progress, silent
-from melascope.training import judge
+from melascope.training import checkpoint, judge
 from melascope.training import recipe as recipes
 from melascope.training.run_folder import RunFolder, write_text
 
@@ -172,8 +172,10 @@ def _settings(
     limit: int | None,
     seed: int,
 ) -> dict[str, Any]:
-    """Return what decides a run, JSON-ready; the recipe is checked before any work."""
+    """Return what decides a run, JSON-ready; the recipe and its weights are checked before any work."""
     resolved = recipes.load(recipe)
+    if resolved.network.weights is not None:
+        checkpoint.read(resolved.network.weights)
     if epochs is not None:
         resolved = resolved.replace(schedule={"epochs": epochs})
     return {
@@ -223,6 +225,7 @@ class _Started:
         prepared = apply_protocol(found.scanned, found.audit, s["protocol"])
         warnings = [*prepared.warnings, *check_trainable(prepared.table)]
         parts = split(prepared.table, seed=s["seed"], group=prepared.split_group)
+        check_parts(parts.part, prepared.table)
         frame = prepared.table.assign(part=parts.part)
         summary = look.write_audit(self.folder.path, found, prepared)
         summary.update(

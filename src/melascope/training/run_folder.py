@@ -36,7 +36,7 @@ class RunFolder:
 
     @classmethod
     def start(cls, path: str | os.PathLike[str], settings: dict[str, Any], resume: bool) -> RunFolder:
-        """Begin a run, or go on with one.
+        """Begin a run, or go on with one; a run that did not finish its first step is begun anew.
 
         Raises:
             RunError: When the folder holds a run and `resume` was not asked
@@ -44,8 +44,8 @@ class RunFolder:
         """
         folder = Path(path)
         record = folder / "run.json"
-        if record.exists():
-            existing = cls.open(folder)
+        existing = cls.open(folder) if record.exists() else None
+        if existing is not None and existing.state:
             if not resume:
                 raise RunError(
                     f"{folder} already holds a run. Go on with it by --resume, or choose another folder with --out."
@@ -65,7 +65,7 @@ class RunFolder:
             return existing
         if folder.is_file():
             raise RunError(f"{folder} is a file; --out needs a folder.")
-        if folder.is_dir() and any(folder.iterdir()):
+        if existing is None and folder.is_dir() and any(folder.iterdir()):
             raise RunError(f"{folder} is not empty and holds no run. Choose another folder with --out.")
         folder.mkdir(parents=True, exist_ok=True)
         run = cls(folder, settings, {})

@@ -98,6 +98,7 @@ def per_class_intervals(
         panel.set_title(score)
         panel.set_xlim(-0.02, 1.75)
         percent_axis(panel.xaxis, "")
+        panel.set_xticks([0, 0.5, 1])  # the panels are narrow: quarters run into each other
         panel.spines["bottom"].set_bounds(0, 1)
         panel.grid(True, axis="x")
     labels = [f"{short(class_name(c), 26)}  n={wording.count(per_class[c].get('n'))}" for c in shown]
