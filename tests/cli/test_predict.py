@@ -234,7 +234,7 @@ def test_a_table_that_does_not_fit(predict, photos: Path, tmp_path: Path, text: 
 def test_a_table_that_is_missing_no_text_or_of_other_photographs(predict, photos: Path, tmp_path: Path) -> None:
     assert "does not exist" in predict(photos, "--table", tmp_path / "none.csv").err
     (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00\x01" * 50)
-    assert "cannot be read as a CSV" in predict(photos, "--table", tmp_path / "binary.csv").err
+    assert "not text in UTF-8" in predict(photos, "--table", tmp_path / "binary.csv").err
     (tmp_path / "other.csv").write_text("image_id,lesion_id\nX,1\n")
     assert "No photograph's image id" in predict(photos, "--table", tmp_path / "other.csv").err
 

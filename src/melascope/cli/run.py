@@ -80,7 +80,11 @@ def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--epochs", type=click.IntRange(1), help="Instead of the recipe's."),
         click.option(
-            "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the split, the training and the intervals."
+            "--seed",
+            type=click.IntRange(0),
+            default=0,
+            show_default=True,
+            help="Of the split, the training and the intervals.",
         ),
         click.option(
             "--protocol",

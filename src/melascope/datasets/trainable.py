@@ -49,5 +49,5 @@ def check_parts(part: pd.Series, table: pd.DataFrame) -> None:
             )
     if table.loc[part == "train", "diagnosis"].nunique() < 2:
         raise DataError(
-            "All photographs that are left to train on have one diagnosis; add photographs of another, or raise --limit."
+            "All photographs that are left to train on have one diagnosis; add some of another, or raise --limit."
         )
