@@ -47,14 +47,15 @@ def test_links_between_pages_lead_somewhere(page):
         assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
-def _help(command: click.Command, path: str) -> list[str]:
-    context = click.Context(command, info_name=path, max_content_width=100, terminal_width=100)
+def _help(command: click.Command, path: str, parent: click.Context | None = None) -> list[str]:
+    settings = {"help_option_names": ["-h", "--help"], "max_content_width": 100, "terminal_width": 100}
+    context = click.Context(command, info_name=path.split()[-1], parent=parent, **settings)
     section = [f"## {path}", "", "```", command.get_help(context).rstrip(), "```", ""]
     if isinstance(command, click.Group):
         for name in command.list_commands(context):
             inner = command.get_command(context, name)
             assert inner is not None
-            section += _help(inner, f"{path} {name}")
+            section += _help(inner, f"{path} {name}", context)
     return section
 
 

@@ -108,13 +108,3 @@ def test_a_folder_that_may_not_be_read(root: Path, monkeypatch: pytest.MonkeyPat
     assert found.notes == [f"{root}/a may not be read (Permission denied); its photographs were left out."]
     with pytest.raises(DataError, match="may not be read"):
         find([root / "a"])
-
-
-@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="needs a user whom permissions bind")
-def test_a_folder_without_permission(root: Path) -> None:
-    (root / "a").chmod(0)
-    try:
-        with pytest.raises(DataError, match="may not be read"):
-            find([root / "a"])
-    finally:
-        (root / "a").chmod(0o755)

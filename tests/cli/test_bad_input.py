@@ -32,7 +32,7 @@ warmup_epochs = 0
 
 
 @pytest.fixture(autouse=True)
-def _workplace(tmp_path, monkeypatch):
+def _own_folder(tmp_path, monkeypatch):
     for name in ("DEBUG", "THREADS"):
         monkeypatch.delenv(f"MELASCOPE_{name}", raising=False)
     monkeypatch.setenv("MELASCOPE_CACHE", str(tmp_path / "cache"))
