@@ -32,5 +32,5 @@ def demo(out: Path, seed: int) -> int:
     console.results.print(findings_table(result.findings))
     console.results.print(result.run.summary(), markup=False, soft_wrap=True)
     console.results.print(f"Heat maps: {result.heatmaps}", markup=False, soft_wrap=True)
-    console.results.print("These lesions are drawn, not photographed: the numbers say nothing about patients.")
+    console.results.print("These lesions are drawn: the numbers say nothing about patients.")
     return 0

@@ -107,7 +107,11 @@ def findings_table(findings: Iterable[Finding]) -> Table:
     folder = _common_folder([f.path for f in rows])
     lesions = any(f.lesion_id for f in rows)
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    names = [_printable(os.path.relpath(f.path, folder) if folder else f.path) for f in shown]
+    # File names alone where they tell the photographs apart: paths would be torn over several lines.
+    alone = len({Path(f.path).name for f in rows}) == len({f.path for f in rows})
+    names = [
+        _printable(Path(f.path).name if alone else os.path.relpath(f.path, folder) if folder else f.path) for f in shown
+    ]
     table.add_column("Photograph", overflow="fold", min_width=min(_NAME_WIDTH, max(map(len, names), default=0)))
     if lesions:
         table.add_column("Lesion", overflow="fold")
