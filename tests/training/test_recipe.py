@@ -107,3 +107,11 @@ def test_replace_is_checked_like_a_file() -> None:
 def test_rare_characters_survive(tmp_path: Path) -> None:
     recipe = recipes.load("plain-cnn").replace(description='"Nävus" \\ \n\ttabs')
     assert tomllib.loads(recipe.dumps())["description"] == recipe.description
+
+
+def test_what_a_recipe_is_expected_to_reach_is_not_handed_on(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('extends = "small-cnn"\n[schedule]\nepochs = 3\nwarmup_epochs = 0\n')
+    assert recipes.load("small-cnn").expected.balanced_accuracy is not None
+    assert recipes.load(path).expected.balanced_accuracy is None
+    assert recipes.load("small-cnn").replace(schedule={"epochs": 7}).expected.balanced_accuracy is None
