@@ -121,7 +121,9 @@ def parse(tree: Mapping[str, Any], where: str = "the recipe") -> Recipe:
     try:
         recipe = Recipe.model_validate(dict(tree))
     except ValidationError as error:
-        raise RecipeError(f"{where}: {'; '.join(_sentence(problem) for problem in error.errors())}.") from None
+        # A key of several types has a complaint for each; the first, for the plainest type, is enough.
+        told = {tuple(problem["loc"][:2]): _sentence(problem) for problem in reversed(error.errors())}
+        raise RecipeError(f"{where}: {'; '.join(reversed(told.values()))}.") from None
     weights = recipe.network.weights
     if weights is not None and not Path(weights).is_file():
         raise RecipeError(
