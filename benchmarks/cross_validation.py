@@ -66,7 +66,7 @@ def main() -> None:
 
         result = cross_validate(
             chosen, images, labels, table["group"].to_numpy(), classes, folds=options.folds, seeds=[seed],
-            out=options.out / name, threads=environment.threads(), on_fold=told,
+            out=options.out / chosen.name, threads=environment.threads(), on_fold=told,
         )  # fmt: skip
         for score in SCORES:
             scores[name][score].append(result.by_fold(score)[0])
