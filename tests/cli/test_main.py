@@ -90,6 +90,7 @@ def test_ctrl_c_ends_with_130(monkeypatch, capsys):
 def test_a_full_disk_is_told():
     assert "disk is full" in _os_error(OSError(errno.ENOSPC, "No space left on device", "RUN/weights.npz"))
     assert "RUN/weights.npz" in _os_error(OSError(errno.ENOSPC, "No space left on device", "RUN/weights.npz"))
+    assert "disk is full" in _os_error(OSError("786432 requested and 98176 written"))
     assert "Permission denied" in _os_error(PermissionError(errno.EACCES, "Permission denied", "RUN"))
 
 
