@@ -165,7 +165,7 @@ def test_kill_9_and_resume_equals_going_through(tmp_path: Path) -> None:
 def test_ctrl_c_passes_through_and_leaves_the_last_epoch(tiny: recipes.Recipe, photos: Any, tmp_path: Path) -> None:
     def interrupt(stage: str, done: int, total: int) -> None:
         if done == 2 * 4 + 2:
-            signal.raise_signal(signal.SIGINT)
+            raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         fit(tiny, *photos.arguments, tmp_path / "parts", progress=interrupt)
