@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -333,3 +334,14 @@ def test_a_bundle_that_differs_from_the_training_is_refused(finished, tmp_path):
     assert check_parity(bundle.onnx, images, served) < 1e-4
     with pytest.raises(BundleError, match="differs"):
         check_parity(bundle.onnx, images, served + np.eye(served.shape[1])[:1] * 0.5)
+
+
+def test_fewer_epochs_shorten_the_warm_up_too():
+    from melascope.training import recipe as recipes
+    from melascope.training.run import _settings
+
+    for epochs in (1, 2, 100):
+        settings = _settings("photographs", "small-cnn", "clean", None, (), None, epochs, None, 0)
+        schedule = recipes.parse(tomllib.loads(settings["recipe"])).schedule
+        assert schedule.epochs == epochs
+        assert schedule.warmup_epochs == min(2, epochs / 4)

@@ -177,7 +177,9 @@ def _settings(
     if resolved.network.weights is not None:
         checkpoint.read(resolved.network.weights)
     if epochs is not None:
-        resolved = resolved.replace(schedule={"epochs": epochs})
+        # A short try with a long recipe: its warm-up must leave something to train.
+        warmup = min(resolved.schedule.warmup_epochs, epochs / 4)
+        resolved = resolved.replace(schedule={"epochs": epochs, "warmup_epochs": warmup})
     return {
         "data": str(Path(data).resolve()),
         "images": None if images is None else str(Path(images).resolve()),
