@@ -16,6 +16,7 @@ from PIL import Image
 from melascope.errors import ImageError
 from melascope.reports import DataReport, Page, RunReport, Section, compare_report, data_report, run_report
 from melascope.reports import page as blocks
+from melascope.reports.compare_report import side_by_side
 
 TABLE = example.table()
 
@@ -434,3 +435,12 @@ def test_a_page_of_ones_own_is_made_of_blocks():
     page = Page(title="Mine", sections=sections).render()
     assert "x &lt; 1" in page
     assert "Empty" not in page
+
+
+def test_runs_stand_beside_each_other_in_words() -> None:
+    score = {"value": 0.5, "low": 0.25, "high": 0.75, "n": 8}
+    runs = pd.DataFrame({"run": ["A", "B"], "audited": [True, False], "melanoma_auc": [score, None]})
+    head, audited, auc = side_by_side(runs)
+    assert head == ["run", "A", "B"]
+    assert audited == ["audited", "yes", "no"]
+    assert [cell.replace("\xa0", " ") for cell in auc] == ["melanoma AUC", "0.500 (0.250 to 0.750), n = 8", "–"]

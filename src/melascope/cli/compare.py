@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import click
+from rich.markup import escape
 from rich.table import Table
 
 from melascope.cli import console
@@ -21,10 +22,11 @@ def compare(runs: tuple[Path, ...], out: Path | None, as_json: bool) -> None:
     \b
     Example:  melascope compare RUN_A RUN_B --out compared.html
     """
-    from melascope.evaluation.compare import compare as side_by_side
+    from melascope.evaluation.compare import compare as put_together
+    from melascope.reports.compare_report import paired, side_by_side
 
     console.check_file(out)
-    comparison = side_by_side(list(runs))
+    comparison = put_together(list(runs))
     if out is not None:
         from melascope.reports import compare_report
 
@@ -34,10 +36,11 @@ def compare(runs: tuple[Path, ...], out: Path | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(comparison.to_json(), indent=1, allow_nan=False))
         return
-    for frame in (comparison.runs, comparison.differences):
-        table = Table(*map(str, frame.columns))
-        for row in frame.itertuples(index=False):
-            table.add_row(*(f"{value:.3f}" if isinstance(value, float) else str(value) for value in row))
+    for columns, *rows in (side_by_side(comparison.runs), paired(comparison.differences)):
+        # A run may be called anything, brackets included.
+        table = Table(*map(escape, columns))
+        for row in rows:
+            table.add_row(*map(escape, row))
         console.results.print(table)
     for note in comparison.notes:
         console.results.print(note, markup=False, soft_wrap=True)

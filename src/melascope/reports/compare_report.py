@@ -59,15 +59,9 @@ def compare_report(comparison: Compared, title: str = "Runs side by side", stamp
 def _differences(differences: pd.DataFrame, stamp: str) -> list[Any]:
     if differences.empty:
         return [Text("There is nothing that can be compared.", "note")]
-    rows = []
-    for entry in differences.to_dict("records"):
-        low, high = entry.get("low"), entry.get("high")
-        verdict = "a difference" if clear(low, high) else "no difference shown"
-        cells = [_p(entry.get("p")), _p(entry.get("p_corrected")), wording.count(entry.get("n")), verdict]
-        rows.append([str(entry.get("name", "")), difference(entry.get("value"), low, high), *cells])
+    columns, *rows = paired(differences)
     told = "; ".join(f"{row[0]}: {row[1]}, {row[-1]}" for row in rows)
     caption = "Paired differences with 95 % intervals. An interval that contains zero (hollow) shows no difference."
-    columns = ["score", "difference (95 % interval)", "p", "p, corrected for the number of pairs", "n", "what it shows"]
     return [
         Drawing(figures.compare_forest(differences, stamp=stamp), f"{caption} {told}", caption, True),
         Table("Paired differences", columns, rows),
@@ -86,9 +80,16 @@ def _notes(notes: Sequence[Any]) -> list[Any]:
 def _runs(runs: pd.DataFrame) -> list[Any]:
     if runs.empty:
         return []
+    columns, *rows = side_by_side(runs)
+    return [Table("The runs", columns, rows)]
+
+
+def side_by_side(runs: pd.DataFrame) -> list[list[str]]:
+    """Return the runs as a table in words, a column for each run; its first row is the heading."""
     frame = runs if runs.index.name is None else runs.reset_index()
-    rows = [[_cell(value) for value in row] for row in frame.itertuples(index=False)]
-    return [Table("The runs", [str(column).replace("_", " ") for column in frame.columns], rows)]
+    head, *others = frame.columns
+    rows = [[str(head), *map(_cell, frame[head])]]
+    return rows + [[str(name).replace("_", " ").replace("auc", "AUC"), *map(_cell, frame[name])] for name in others]
 
 
 def _cell(value: Any) -> str:
@@ -99,3 +100,14 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return "–" if value != value else f"{value:.3f}"
     return "–" if value is None or value is pd.NA else str(value)
+
+
+def paired(differences: pd.DataFrame) -> list[list[str]]:
+    """Return the differences as a table in words; its first row is the heading."""
+    rows = [["score", "difference (95 % interval)", "p", "p, corrected for the number of pairs", "n", "what it shows"]]
+    for entry in differences.to_dict("records"):
+        low, high = entry.get("low"), entry.get("high")
+        verdict = "a difference" if clear(low, high) else "no difference shown"
+        cells = [_p(entry.get("p")), _p(entry.get("p_corrected")), wording.count(entry.get("n")), verdict]
+        rows.append([str(entry.get("name", "")), difference(entry.get("value"), low, high), *cells])
+    return rows

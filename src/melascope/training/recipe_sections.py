@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(ge=1)]
+Side = Annotated[int, Field(ge=16, le=4096)]
+T = TypeVar("T")
+# TOML knows lists only; what stands in them is as strict as everywhere.
+Several = Annotated[tuple[T, ...], Field(strict=False)]
+Pair = Annotated[tuple[T, T], Field(strict=False)]
 Monitor = Literal["tune_loss", "tune_accuracy", "tune_balanced_accuracy", "tune_melanoma_auc"]
 
 
 class Section(BaseModel):
-    """Base of the sections: frozen, finite numbers only, no unknown keys."""
+    """Base of the sections: frozen, finite numbers only, no unknown keys, no `true` or `"0.5"` for a number."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
 
 
 class Data(Section):
@@ -28,10 +33,7 @@ class Data(Section):
         batch_size: Photographs in a step.
     """
 
-    size: (
-        Annotated[int, Field(ge=16, le=4096)]
-        | tuple[Annotated[int, Field(ge=16, le=4096)], Annotated[int, Field(ge=16, le=4096)]]
-    )
+    size: Side | Pair[Side]
     geometry: Literal["crop", "squash", "pad"] = "squash"
     batch_size: Annotated[int, Field(ge=1, le=65536)] = 32
 
@@ -68,8 +70,8 @@ class Network(Section):
     """
 
     name: str = "cnn"
-    widths: Annotated[tuple[Annotated[int, Field(ge=1, le=8192)], ...], Field(min_length=1)] = (32, 64, 128)
-    convolutions: Positive | tuple[Positive, ...] = 1
+    widths: Annotated[Several[Annotated[int, Field(ge=1, le=8192)]], Field(min_length=1)] = (32, 64, 128)
+    convolutions: Positive | Several[Positive] = 1
     kernel: Annotated[int, Field(ge=1, le=31)] = 3
     stem: Annotated[int, Field(ge=0, le=4096)] = 0
     separable: bool = False
@@ -80,7 +82,7 @@ class Network(Section):
     batch_norm: bool = False
     batch_norm_momentum: Annotated[float, Field(gt=0, lt=1)] = 0.99
     head: Literal["pooled", "flatten"] = "pooled"
-    dense: tuple[Annotated[int, Field(ge=1, le=65536)], ...] = ()
+    dense: Several[Annotated[int, Field(ge=1, le=65536)]] = ()
     dropout: Share = 0.0
     stage_dropout: Share = 0.0
     dense_dropout: Share = 0.0
@@ -128,7 +130,7 @@ class Augmentation(Section):
 
     flip: Literal["none", "horizontal", "vertical", "both"] = "none"
     rotation: Annotated[float, Field(ge=0, le=0.5)] = 0.0
-    zoom: Share | tuple[Annotated[float, Field(gt=-1, le=4)], Annotated[float, Field(gt=-1, le=4)]] = 0.0
+    zoom: Share | Pair[Annotated[float, Field(gt=-1, le=4)]] = 0.0
     shift: Share = 0.0
     fill: Literal["reflect", "nearest", "constant"] = "reflect"
     brightness: Annotated[float, Field(ge=0, le=1)] = 0.0
