@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from melascope.audit.survey import audit_data, pack_data, show_data, split_data
+    from melascope.audit.splitting import split_data
+    from melascope.audit.survey import audit_data, pack_data, show_data
     from melascope.bundle import Predictor, load_bundle, predict
     from melascope.datasets import read as read_data
     from melascope.environment import describe as doctor
@@ -33,7 +34,7 @@ _WHERE = {
     "read_data": ("melascope.datasets", "read"),
     "show_data": ("melascope.audit.survey", "show_data"),
     "audit_data": ("melascope.audit.survey", "audit_data"),
-    "split_data": ("melascope.audit.survey", "split_data"),
+    "split_data": ("melascope.audit.splitting", "split_data"),
     "pack_data": ("melascope.audit.survey", "pack_data"),
     "run": ("melascope.training.run", "run"),
     "train": ("melascope.training.run", "train"),

@@ -136,9 +136,12 @@ def test_the_summary_is_json_and_counts_groups_images_and_classes(make_set):
     summary = json.loads(json.dumps(audit.audit(table).summary(), allow_nan=False))
     assert summary["images"] == 25
     assert summary["verdict"] == "usable with exclusions"
-    assert set(summary["kinds"]) == set(audit.CHECKS)
-    assert summary["kinds"]["id_conflict"] == {"groups": 1, "images": 2, "by_class": {"MEL": 1, "NV": 1}}
-    assert summary["kinds"]["unreadable"] == {"groups": 0, "images": 0, "by_class": {}}
+    assert set(summary["kinds"]) == {*audit.CHECKS, "label_suspect"}
+    assert {kind for kind, found in summary["kinds"].items() if not found["looked_for"]} == {"label_suspect"}
+    conflict, unreadable = summary["kinds"]["id_conflict"], summary["kinds"]["unreadable"]
+    assert (conflict["groups"], conflict["images"], conflict["by_class"]) == (1, 2, {"MEL": 1, "NV": 1})
+    assert (unreadable["groups"], unreadable["images"], unreadable["by_class"]) == (0, 0, {})
+    assert conflict["action"] == "exclude"
     assert summary["disagreement"] == {"NV": {"MEL": 1}}
     assert summary["missing"]["diagnosis"] == 0
     assert summary["missing"]["patient_id"] == 25

@@ -21,7 +21,9 @@ def find_lesions(table: pd.DataFrame) -> pd.DataFrame:
     """Return every photograph of a lesion, or of a patient, that stands in Test and outside it."""
     rows = readable(table)
     found = []
-    for column, what in (("lesion_id", "lesion"), ("patient_id", "patient")):
+    for column, what in (("lesion_id", "lesion"), ("patient_id", "patient"), ("repeat", "lesion, by its pixels,")):
+        if column not in rows.columns:
+            continue
         both = rows[on_both_sides(rows, rows[column])]
         keys = both[column].to_numpy(dtype=object)
         found.append(problems("lesion_leak", both, keys, f"{what} in Train and in Test"))

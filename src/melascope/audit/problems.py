@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
 PROBLEM_COLUMNS = ("kind", "group", "image_id", "path", "diagnosis", "split", "evidence")
 """One row per photograph that has a problem; rows of one problem share a `group`."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a check found.
+
+    Attributes:
+        problems: A row per photograph and problem, as `problems` makes them.
+        details: What else the report shows of it, JSON-ready; stands in `audit.json` under the kind's `details`.
+    """
+
+    problems: pd.DataFrame
+    details: dict[str, Any] = field(default_factory=dict)
 
 
 def problems(kind: str, rows: pd.DataFrame, keys: np.ndarray, evidence: pd.Series | str) -> pd.DataFrame:

@@ -17,6 +17,7 @@ import pandas as pd
 
 from melascope import diagnosis
 from melascope.audit.leaks import between
+from melascope.audit.lesion_repeat import beyond_first
 from melascope.audit.problems import distinct, is_test
 from melascope.audit.verdict import Audit
 from melascope.datasets import groups, lesion_counts, photographs
@@ -34,6 +35,16 @@ LESION_IN_TEST = "the lesion is in Test"
 PATIENT_IN_TEST = "the patient is in Test"
 TIED_TO_TEST = "tied to Test through other photographs"
 COPY = "copy of a photograph that is kept"
+SAME = "the same photograph, resized or changed, is kept"
+REPEAT = "further photograph of a lesion that is kept"
+OTHER_SET = "stands in another set too"
+BY_POLICY = {
+    "outlier": "far from the rest of the set",
+    "label_suspect": "the diagnosis may be wrong",
+    "personal_data": "carries personal data",
+    "authority_conflict": "the authority contradicts the diagnosis",
+}
+"""Why a photograph goes that a policy of the user's own excludes."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +146,7 @@ def apply_protocol(table: pd.DataFrame, audit: Audit, protocol: str = "clean") -
     )
     if "official_diagnosis" not in rows.columns:
         rows["official_diagnosis"] = pd.array([pd.NA] * len(rows), dtype="string")
-    prepared = _clean(rows, tally) if protocol == "clean" else _as_filed(rows, tally)
+    prepared = _clean(rows, tally, audit) if protocol == "clean" else _as_filed(rows, tally)
     if prepared.table.empty:
         raise DataError(
             f"The protocol {protocol} leaves none of the {len(table):,} photographs: "
@@ -181,21 +192,59 @@ class _Tally:
         return gone.assign(reason=pd.array(self._reasons[~self.kept], dtype="string")).reset_index(drop=True)
 
 
-def _clean(rows: pd.DataFrame, tally: _Tally) -> Prepared:
+def _clean(rows: pd.DataFrame, tally: _Tally, audit: Audit) -> Prepared:
     authorised = bool(rows["official_diagnosis"].notna().any())
     rows = _labelled(rows, tally)
     tally.step("with one diagnosis")
-    rows = rows[rows["diagnosis"].notna()]
+    rows = _allowed(rows[rows["diagnosis"].notna()], tally, audit)
     if is_test(rows).any():
         tied = _tied_to_test(rows, tally)
         tally.step("apart from Test")
         rows = rows[~tied]
-    first = _first_of_each(rows)
-    tally.leave_out_among(rows, ~first, COPY)
-    tally.step("one per photograph")
-    rows = rows[first]
+    rows = _one_each(rows, tally, audit)
     prepared = _prepared(rows, tally, "clean" if authorised else CLEAN_UNAUTHORISED)
     return replace(prepared, warnings=[*_clean_warnings(rows, authorised), *prepared.warnings])
+
+
+def _allowed(rows: pd.DataFrame, tally: _Tally, audit: Audit) -> pd.DataFrame:
+    """Leave out what other sets have, and what a policy of the user's own excludes."""
+    gone = np.zeros(len(rows), dtype=bool)
+    if "also_in" in rows.columns and audit.policy.excludes("other_set_leak"):
+        gone |= rows["also_in"].notna().to_numpy(dtype=bool)
+        tally.leave_out_among(rows, gone, OTHER_SET)
+        tally.step("apart from other sets")
+    found = audit.problems
+    chosen = {kind: reason for kind, reason in BY_POLICY.items() if audit.policy.excludes(kind)}
+    for kind, reason in chosen.items():
+        has = rows["path"].isin(set(found["path"][found["kind"] == kind])).to_numpy(dtype=bool)
+        tally.leave_out_among(rows, has, reason)
+        gone |= has
+    if chosen:
+        tally.step("allowed by the policy")
+    return rows[~gone]
+
+
+def _one_each(rows: pd.DataFrame, tally: _Tally, audit: Audit) -> pd.DataFrame:
+    """Keep one row of each photograph, and of each lesion where the policy says so."""
+    step, policy = "one per photograph", audit.policy
+    # Copies are those that share an id or bytes; what only the pixels tell goes by another line of the policy.
+    first_of_copies = _first_of_each(rows, photographs(rows.drop(columns="same", errors="ignore")))
+    first_of_all = _first_of_each(rows, rows["photograph"].to_numpy(dtype=object))
+    gone = np.zeros(len(rows), dtype=bool)
+    for kind, superfluous, reason in (
+        ("byte_identical", ~first_of_copies, COPY),
+        ("same_photograph", first_of_copies & ~first_of_all, SAME),
+    ):
+        if policy.excludes(kind):
+            tally.leave_out_among(rows, superfluous, reason)
+            gone |= superfluous
+    rows = rows[~gone]
+    if policy.excludes("lesion_repeat"):
+        again = beyond_first(rows)
+        tally.leave_out_among(rows, again, REPEAT)
+        rows, step = rows[~again], "one per lesion"
+    tally.step(step)
+    return rows
 
 
 def _labelled(rows: pd.DataFrame, tally: _Tally) -> pd.DataFrame:
@@ -225,19 +274,26 @@ def _tied_to_test(rows: pd.DataFrame, tally: _Tally) -> np.ndarray:
     """Leave out what shares anything with Test; return which rows `(n,)` that are."""
     test = is_test(rows)
     tied: np.ndarray = ~test & rows["group"].isin(set(rows["group"][test])).to_numpy(dtype=bool)
-    reasons = {"photograph": PHOTOGRAPH_IN_TEST, "lesion_id": LESION_IN_TEST, "patient_id": PATIENT_IN_TEST}
+    reasons = {
+        "photograph": PHOTOGRAPH_IN_TEST,
+        "lesion_id": LESION_IN_TEST,
+        "patient_id": PATIENT_IN_TEST,
+        "repeat": LESION_IN_TEST,
+    }
     for column, reason in reasons.items():
+        if column not in rows.columns:
+            continue
         shared = rows[column].isin(set(rows[column][test].dropna())).to_numpy(dtype=bool)
         tally.leave_out_among(rows, tied & shared, reason)
     tally.leave_out_among(rows, tied, TIED_TO_TEST)
     return tied
 
 
-def _first_of_each(rows: pd.DataFrame) -> np.ndarray:
+def _first_of_each(rows: pd.DataFrame, shown: np.ndarray) -> np.ndarray:
     """Choose the row of each photograph that is kept: one filed as labelled, then the first path."""
     agrees = (rows["filed_diagnosis"] == rows["diagnosis"]).fillna(False).to_numpy(dtype=bool)
     order = np.lexsort((pd.factorize(rows["path"], sort=True)[0], ~agrees))
-    repeated = rows["photograph"].iloc[order].duplicated().to_numpy()
+    repeated = pd.Series(shown[order]).duplicated().to_numpy()
     first = np.zeros(len(rows), dtype=bool)
     first[order[~repeated]] = True
     return first

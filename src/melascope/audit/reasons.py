@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from melascope.audit.policy import Policy
 from melascope.audit.problems import distinct, readable
 from melascope.datasets import ambiguous_names, photographs
 
@@ -12,31 +13,45 @@ CLEAN, USABLE, NOT_USABLE = "clean", "usable with exclusions", "not usable"
 _SENTENCES = {
     "unreadable": "{images:,} files cannot be read.",
     "byte_identical": "{groups:,} photographs are stored more than once, byte for byte ({images:,} files).",
+    "same_photograph": "{groups:,} photographs are stored more than once in different files ({images:,} files).",
     "id_conflict": "{groups:,} photographs are filed under more than one diagnosis ({images:,} files).",
     "authority_conflict": "The authority contradicts the filed diagnosis of {groups:,} photographs ({images:,} files).",
     "photograph_leak": "{groups:,} photographs stand in Train and in Test.",
     "lesion_leak": "{groups:,} lesions or patients have photographs in Train and in Test ({images:,} files).",
+    "lesion_repeat": "{groups:,} lesions have several photographs ({images:,} files), which stay together in a split.",
+    "other_set_leak": "{images:,} photographs stand in another set too, or show a lesion or patient of it.",
+    "shortcut": "The diagnosis can be told without the lesion, in {groups:,} ways: {evidence}.",
+    "outlier": "{images:,} photographs are far from the rest in size, shape, brightness or sharpness, or misnamed.",
     "imbalance": "The diagnoses are uneven: {classes} are rare.",
+    "label_suspect": "The diagnoses of {images:,} photographs may be wrong: a model trained on the others disagrees.",
+    "personal_data": "{images:,} files carry personal data, or seem to have text burned in.",
 }
 _ONE = {
     "unreadable": "1 file cannot be read.",
     "byte_identical": "1 photograph is stored more than once, byte for byte ({images:,} files).",
+    "same_photograph": "1 photograph is stored more than once in different files ({images:,} files).",
     "id_conflict": "1 photograph is filed under more than one diagnosis ({images:,} files).",
     "authority_conflict": "The authority contradicts the filed diagnosis of 1 photograph.",
     "photograph_leak": "1 photograph stands in Train and in Test.",
     "lesion_leak": "1 lesion or patient has photographs in Train and in Test ({images:,} files).",
+    "lesion_repeat": "1 lesion has several photographs ({images:,} files), which stay together in a split.",
+    "other_set_leak": "1 photograph stands in another set too, or shows a lesion or patient of it.",
+    "shortcut": "The diagnosis can be told without the lesion: {evidence}.",
+    "outlier": "1 photograph is far from the rest in size, shape, brightness or sharpness, or misnamed.",
     "imbalance": "The diagnoses are uneven: {classes} is rare.",
+    "label_suspect": "The diagnosis of 1 photograph may be wrong: a model trained on the others disagrees.",
+    "personal_data": "1 file carries personal data, or seems to have text burned in.",
 }
 
 
-def judge(table: pd.DataFrame, problems: pd.DataFrame) -> tuple[str, list[str]]:
+def judge(table: pd.DataFrame, problems: pd.DataFrame, policy: Policy) -> tuple[str, list[str]]:
     """Return the verdict (`clean`, `usable with exclusions` or `not usable`) and its reasons, a sentence each.
 
-    Imbalance alone leaves a set clean. A set is not usable when at least half
-    of its files cannot be read, or when fewer than two diagnoses are left
-    without what is unreadable or contradicts itself.
+    What only warns leaves a set clean. A set is not usable when more than the
+    policy's share (half) of its files cannot be read, or when fewer than two
+    diagnoses are left without what is unreadable or contradicts itself.
     """
-    fatal = _fatal(table)
+    fatal = _fatal(table, policy)
     reasons = fatal + [_sentence(kind, rows) for kind, rows in problems.groupby("kind", sort=False)]
     names = ambiguous_names(table)
     if names:
@@ -44,7 +59,7 @@ def judge(table: pd.DataFrame, problems: pd.DataFrame) -> tuple[str, list[str]]:
             f"{len(names):,} file names, such as {names[0]}, stand for photographs that look different; "
             "each is taken for a photograph of its own."
         )
-    excluding = problems["kind"].ne("imbalance").any()
+    excluding = any(policy.changes(str(kind)) for kind in problems["kind"].unique())
     return (NOT_USABLE if fatal else USABLE if excluding else CLEAN), reasons
 
 
@@ -56,13 +71,15 @@ def _sentence(kind: object, rows: pd.DataFrame) -> str:
         groups=groups,
         images=rows["path"].nunique(),
         classes=", ".join(rows["diagnosis"].dropna().unique()),
+        evidence=rows["evidence"].iloc[0],
     )
 
 
-def _fatal(table: pd.DataFrame) -> list[str]:
+def _fatal(table: pd.DataFrame, policy: Policy) -> list[str]:
     rows = readable(table)
-    if 2 * len(rows) <= len(table):
-        return [f"Not usable: {len(table) - len(rows):,} of {len(table):,} files cannot be read."]
+    gone = len(table) - len(rows)
+    if gone and gone >= policy.most_unreadable * len(table):
+        return [f"Not usable: {gone:,} of {len(table):,} files cannot be read."]
     labels = rows["diagnosis"]
     shown = photographs(rows)
     conflict = distinct(labels, shown) > 1

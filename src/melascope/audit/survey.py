@@ -6,9 +6,10 @@ the same `survey`.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,13 @@ import numpy as np
 import pandas as pd
 
 from melascope import diagnosis, environment
+from melascope.audit import other_sets, provenance, same_photograph
+from melascope.audit.policy import Policy, from_json, load_policy
+from melascope.audit.problems import Found
 from melascope.audit.protocol import Prepared, apply_protocol
+from melascope.audit.reasons import NOT_USABLE
 from melascope.audit.verdict import Audit, audit
-from melascope.datasets import Pack, check_trainable, folds, pack, read, scan, split, table
+from melascope.datasets import Pack, find_same, pack, read, scan, table
 from melascope.errors import DataError
 from melascope.images import Geometry, decode, read_file
 from melascope.progress import Progress, silent
@@ -33,10 +38,14 @@ class Survey:
     Attributes:
         scanned: The image table with what the scan found out.
         audit: The problems and the verdict.
+        state: What tells whether the data have changed since; see `provenance.state`.
+        audited: False where the checks were left out, at the user's wish.
     """
 
     scanned: pd.DataFrame
     audit: Audit
+    state: Mapping[str, Any] = field(default_factory=dict)
+    audited: bool = True
 
     @property
     def unreadable(self) -> int:
@@ -44,34 +53,126 @@ class Survey:
         return int(self.scanned["error_kind"].notna().sum())
 
 
+@dataclass(frozen=True)
+class Looking:
+    """How closely a data set is looked at.
+
+    Attributes:
+        search: Whether photographs are searched that are the same but not the same file.
+        against: Other data sets, or bundles, of which nothing may stand in this one.
+        against_images: Folders with the photographs of those that are tables.
+        policy: A policy file; None for the default policy.
+        suspects: Whether a model looks for diagnoses that may be wrong.
+        predictions: A run's `predictions.parquet`, to use instead of a quick model of our own.
+        bundle: A bundle whose embedding the quick model uses.
+        audit: A folder in which these data have been audited before; nothing is looked at again.
+        audited: False leaves all checks but that for unreadable files out.
+    """
+
+    search: bool = True
+    against: Sequence[PathLike] = ()
+    against_images: Sequence[PathLike] = ()
+    policy: PathLike | None = None
+    suspects: bool = False
+    predictions: PathLike | None = None
+    bundle: PathLike | None = None
+    audit: PathLike | None = None
+    audited: bool = True
+
+
 def survey(
-    data: PathLike,
+    data: PathLike | Sequence[PathLike],
     images: PathLike | None = None,
     authority: Sequence[PathLike] = (),
     spellings: Mapping[str, str] | None = None,
     limit: int | None = None,
     seed: int = 0,
+    looking: Looking | None = None,
     progress: Progress = silent,
 ) -> Survey:
     """Read a data set, decode every photograph once, and audit it.
 
     Args:
-        data: A folder with a subfolder per diagnosis, or a CSV or Parquet table.
+        data: A folder with a subfolder per diagnosis, or a CSV or Parquet table; or several, which are joined.
         images: Where the photographs are that a CSV names.
         authority: CSVs with official labels, lesion and patient ids.
         spellings: What unknown labels mean, label to code.
         limit: Use only so many photographs, drawn by class and split.
         seed: Of that draw.
+        looking: How closely to look.
         progress: Called with the stage and how far it is.
 
     Raises:
         DataError: When the data set as a whole cannot be used.
     """
-    frame = read(data, images=images, authority=authority, spellings=spellings)
+    looking = looking or Looking()
+    policy = Policy() if looking.policy is None else load_policy(looking.policy)
+    frame = _read(data, images, authority, spellings)
+    now = provenance.state(frame)
+    if looking.audit is not None:
+        scanned, before = provenance.reuse(Path(looking.audit), frame)
+        policy = policy if looking.policy is not None else from_json(before.get("policy", {}))
+        scanned = scanned if limit is None else _draw(scanned, limit, seed)
+        return Survey(scanned, audit(scanned, policy), now)
     if limit is not None and limit < len(frame):
         frame = _draw(frame, limit, seed)
-    scanned = scan(frame, threads=environment.threads(), progress=progress)
-    return Survey(scanned, audit(scanned))
+    threads = environment.threads()
+    scanned = scan(frame, threads=threads, progress=progress)
+    if not looking.audited:
+        return Survey(scanned, audit(scanned, policy, progress=progress), now, audited=False)
+    if looking.search:
+        scanned = same_photograph.mark(scanned, find_same(scanned, threads=threads, progress=progress))
+    if looking.against:
+        scanned = other_sets.mark(scanned, looking.against, looking.against_images, threads, progress)
+    also = {"label_suspect": _suspects(scanned, looking, threads, progress)} if looking.suspects else {}
+    return Survey(scanned, audit(scanned, policy, also, progress), now)
+
+
+def _read(
+    data: PathLike | Sequence[PathLike],
+    images: PathLike | None,
+    authority: Sequence[PathLike],
+    spellings: Mapping[str, str] | None,
+) -> pd.DataFrame:
+    several = [data] if isinstance(data, str | os.PathLike) else list(data)
+    frames = [
+        # A folder holds its photographs itself; --images is for the tables.
+        read(one, None if Path(one).is_dir() and len(several) > 1 else images, authority, spellings)
+        for one in several
+    ]
+    if len(frames) == 1:
+        return frames[0]
+    for frame, one in zip(frames, several, strict=True):
+        frame["source"] = frame["source"].fillna(Path(one).resolve().name)
+    return table.check(pd.concat(frames, ignore_index=True).drop_duplicates("path", ignore_index=True))
+
+
+def _suspects(scanned: pd.DataFrame, looking: Looking, threads: int, progress: Progress) -> Found:
+    from melascope.audit import embeddings, label_suspect
+
+    if looking.predictions is not None:
+        return label_suspect.find(scanned, predictions=predictions(looking.predictions), progress=progress)
+    found = embeddings.embed(scanned, bundle=looking.bundle, threads=threads, progress=progress)
+    return label_suspect.find(scanned, embeddings=found, progress=progress)
+
+
+def predictions(path: PathLike) -> pd.DataFrame:
+    """Read a run's predictions: `image_id` and a probability `p_CODE` for each diagnosis.
+
+    Raises:
+        DataError: When the file is no such table.
+    """
+    source = Path(path)
+    source = source / "predictions.parquet" if source.is_dir() else source
+    try:
+        frame = pd.read_parquet(source) if source.suffix.lower() == ".parquet" else pd.read_csv(source)
+    except FileNotFoundError:
+        raise DataError(f"{source} does not exist.") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{source} cannot be read as a table: {str(error).splitlines()[0]}") from None
+    if "image_id" not in frame or not any(str(column).startswith("p_") for column in frame):
+        raise DataError(f"{source} holds no predictions: it needs image_id and a column p_CODE for each diagnosis.")
+    return frame
 
 
 def audit_data(data: PathLike, out: PathLike | None = None, progress: Progress = silent, **reading: Any) -> Survey:
@@ -87,32 +188,59 @@ def audit_data(data: PathLike, out: PathLike | None = None, progress: Progress =
     if out is not None:
         folder = Path(out)
         folder.mkdir(parents=True, exist_ok=True)
-        prepared = apply_protocol(found.scanned, found.audit, "clean")
-        write_audit(folder, found, prepared)
-        table.save(prepared.table, folder / "clean.parquet")
-        table.save(prepared.table, folder / "clean.csv")
+        # An old audit must not stand for the new data while this one is being written.
+        (folder / "audit.json").unlink(missing_ok=True)
+        prepared = prepare(found)
+        table.save(found.scanned, folder / provenance.AUDITED)
+        kept = _lean(found.scanned.iloc[:0] if prepared is None else prepared.table)
+        table.save(kept, folder / "clean.parquet")
+        table.save(kept, folder / "clean.csv")
         _page(folder / "report.html", found, prepared, title=f"Audit of {Path(data).name}")
+        write_audit(folder, found, prepared)
     return found
 
 
-def write_audit(folder: Path, found: Survey, prepared: Prepared) -> dict[str, Any]:
-    """Write `audit.json`, `problems.csv` and `excluded.csv`; return what stands in the first."""
-    import json
+def _lean(frame: pd.DataFrame) -> pd.DataFrame:
+    """Leave out what only the audit needs; it stands in `audited.parquet`."""
+    gone = {"phash", "fingerprint", "personal", "attribution", "error_kind", "error"}
+    return frame[[c for c in frame.columns if c not in gone and not c.startswith("trait_") and "evidence" not in c]]
 
-    summary = {
-        **found.audit.summary(),
-        "protocol": prepared.name,
-        "optimistic": prepared.optimistic,
-        "leak": prepared.leak,
-        "flow": flow(prepared),
-        "warnings": list(prepared.warnings),
-    }
-    table.save(prepared.excluded, folder / "excluded.csv")
+
+def prepare(found: Survey) -> Prepared | None:
+    """Apply the protocol clean; None where it leaves nothing, which the verdict says."""
+    try:
+        return apply_protocol(found.scanned, found.audit, "clean")
+    except DataError:
+        if found.audit.verdict != NOT_USABLE:
+            raise
+        return None
+
+
+def write_audit(folder: Path, found: Survey, prepared: Prepared | None) -> dict[str, Any]:
+    """Write `audit.json`, `problems.csv` and `excluded.csv`; return what stands in the first."""
+    summary = {**found.audit.summary(), "data": dict(found.state), "audited": found.audited}
+    if prepared is not None:
+        summary |= {
+            "protocol": prepared.name,
+            "optimistic": prepared.optimistic,
+            "leak": prepared.leak,
+            "used": len(prepared.table),
+            "flow": flow(prepared),
+            "warnings": list(prepared.warnings),
+        }
+        table.save(prepared.excluded, folder / "excluded.csv")
+    else:
+        table.save(_all_excluded(found), folder / "excluded.csv")
     table.save(found.audit.problems, folder / "problems.csv")
     partial = folder / ".audit.json.partial"
-    partial.write_text(json.dumps(summary, indent=1, ensure_ascii=False), encoding="utf-8")
+    partial.write_text(json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False), encoding="utf-8")
     partial.replace(folder / "audit.json")
     return summary
+
+
+def _all_excluded(found: Survey) -> pd.DataFrame:
+    rows = found.scanned[["image_id", "path", "diagnosis", "split"]]
+    return rows.assign(reason=found.scanned["error_kind"].map(lambda kind: "unreadable" if kind else NOT_USABLE))
 
 
 def flow(prepared: Prepared) -> list[dict[str, Any]]:
@@ -129,8 +257,7 @@ def show_data(
     """Look at a data set; with `out`, write a page with its counts and pictures there."""
     found = survey(data, seed=seed, progress=progress, **reading)
     if out is not None:
-        prepared = apply_protocol(found.scanned, found.audit, "clean")
-        _page(Path(out), found, prepared, title=Path(data).name, seed=seed)
+        _page(Path(out), found, prepare(found), title=Path(data).name, seed=seed)
     return found
 
 
@@ -163,38 +290,6 @@ def class_counts(scanned: pd.DataFrame) -> dict[str, Any]:
     return {"splits": splits, "rows": rows, "ratio": ratio, "sentence": sentence}
 
 
-def split_data(
-    data: PathLike,
-    out: PathLike | None = None,
-    folds_wanted: int | None = None,
-    seed: int = 0,
-    protocol: str = "clean",
-    progress: Progress = silent,
-    **reading: Any,
-) -> tuple[Survey, pd.DataFrame]:
-    """Split a data set into parts, or folds, by photograph, lesion and patient.
-
-    Returns:
-        The survey, and how many photographs of each diagnosis stand in each part (or fold). With `out`, the table with
-        the column `part` (or `fold`) is written there.
-    """
-    found = survey(data, progress=progress, **reading)
-    prepared = apply_protocol(found.scanned, found.audit, protocol)
-    check_trainable(prepared.table)
-    frame = prepared.table.copy()
-    if folds_wanted is None:
-        frame["part"] = split(frame, seed=seed, group=prepared.split_group).part
-        column = "part"
-    else:
-        frame["fold"] = folds(frame, folds_wanted, seed=seed, group=prepared.split_group)
-        column = "fold"
-    if out is not None:
-        table.save(frame, out)
-    balance = pd.crosstab(frame["diagnosis"], frame[column])
-    balance.index = [diagnosis.name(str(code)) for code in balance.index]
-    return found, balance
-
-
 def pack_data(
     data: PathLike, size: int = 180, mode: str = "squash", progress: Progress = silent, **reading: Any
 ) -> tuple[Survey, Pack]:
@@ -212,7 +307,7 @@ def picture(path: str) -> np.ndarray:
     return decode(read_file(path), at_least=(256, 256))
 
 
-def _page(target: Path, found: Survey, prepared: Prepared, title: str, seed: int = 0) -> None:
+def _page(target: Path, found: Survey, prepared: Prepared | None, title: str, seed: int = 0) -> None:
     from melascope.reports import DataReport, data_report
 
     page = data_report(
@@ -221,7 +316,7 @@ def _page(target: Path, found: Survey, prepared: Prepared, title: str, seed: int
             table=found.scanned,
             audit=found.audit.summary(),
             problems=found.audit.problems,
-            flow=flow(prepared),
+            flow=[] if prepared is None else flow(prepared),
             picture=picture,
             seed=seed,
         )

@@ -5,14 +5,28 @@ A package of one's own adds a check with `CHECKS["kind"] = function`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
-from melascope.audit import authority, identical, identifiers, imbalance, leaks, unreadable
-from melascope.audit.problems import none
+from melascope.audit import (
+    authority,
+    identical,
+    identifiers,
+    imbalance,
+    leaks,
+    lesion_repeat,
+    other_sets,
+    outlier,
+    personal_data,
+    same_photograph,
+    shortcut,
+    unreadable,
+)
+from melascope.audit.policy import Policy
+from melascope.audit.problems import Found, none
 from melascope.audit.reasons import judge
 from melascope.datasets.table import COLUMNS
 from melascope.errors import DataError
@@ -20,16 +34,25 @@ from melascope.progress import Progress, silent
 
 SCHEMA = 1
 
-CHECKS: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
+CHECKS: dict[str, Callable[[pd.DataFrame], pd.DataFrame | Found]] = {
     "unreadable": unreadable.find,
     "byte_identical": identical.find,
+    "same_photograph": same_photograph.find,
     "id_conflict": identifiers.find,
     "authority_conflict": authority.find,
     "photograph_leak": leaks.find_photographs,
     "lesion_leak": leaks.find_lesions,
+    "lesion_repeat": lesion_repeat.find,
+    "other_set_leak": other_sets.find,
+    "shortcut": shortcut.find,
+    "outlier": outlier.find,
     "imbalance": imbalance.find,
+    "personal_data": personal_data.find,
 }
-"""The checks by kind of problem: a scanned table in, rows as `problems.problems` makes them out."""
+"""The checks by kind of problem: a scanned table in, rows as `problems.problems` makes them out, or a `Found`."""
+
+KINDS = (*CHECKS, "label_suspect")
+"""The kinds of problem. Label suspects need a model, so `survey` looks for them, not `audit`."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +68,8 @@ class Audit:
         by_class: Photographs per filed diagnosis.
         missing: Photographs without a value, per column of the schema.
         kinds: The kinds of problem that were looked for.
+        details: What else the checks found, by kind, JSON-ready.
+        policy: What each kind of problem leads to.
     """
 
     problems: pd.DataFrame
@@ -55,21 +80,32 @@ class Audit:
     by_class: dict[str, int]
     missing: dict[str, int]
     kinds: tuple[str, ...]
+    details: dict[str, dict[str, Any]] = field(default_factory=dict)
+    policy: Policy = field(default_factory=Policy)
 
     def summary(self) -> dict[str, Any]:
-        """Return the content of `audit.json`; every kind looked for is there, with zeros where nothing was found."""
+        """Return the content of `audit.json`; every kind is there, with zeros where nothing was found."""
         return {
             "schema": SCHEMA,
             "images": self.images,
             "by_class": self.by_class,
             "verdict": self.verdict,
             "reasons": list(self.reasons),
-            "kinds": {kind: _counts(self.problems[self.problems["kind"] == kind]) for kind in self.kinds},
+            "kinds": {kind: self._kind(kind) for kind in dict.fromkeys((*KINDS, *self.kinds))},
+            "policy": self.policy.to_json(),
             "disagreement": {
                 str(filed): {str(official): int(count) for official, count in row.items() if count}
                 for filed, row in self.disagreement.iterrows()
             },
             "missing": self.missing,
+        }
+
+    def _kind(self, kind: str) -> dict[str, Any]:
+        return {
+            **_counts(self.problems[self.problems["kind"] == kind]),
+            "looked_for": kind in self.kinds,
+            "action": self.policy.problems.get(kind, "warn"),
+            "details": self.details.get(kind, {}),
         }
 
 
@@ -84,11 +120,18 @@ def _counts(rows: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def audit(table: pd.DataFrame, progress: Progress = silent) -> Audit:
+def audit(
+    table: pd.DataFrame,
+    policy: Policy | None = None,
+    also: Mapping[str, Found] | None = None,
+    progress: Progress = silent,
+) -> Audit:
     """Look for everything that would make a score on this data set wrong.
 
     Args:
         table: A scanned table, as `datasets.scan` returns it.
+        policy: What each kind of problem leads to.
+        also: What was found by checks that need more than the table, by kind.
         progress: Called with the stage `auditing`, once per check.
 
     Raises:
@@ -98,14 +141,17 @@ def audit(table: pd.DataFrame, progress: Progress = silent) -> Audit:
         raise DataError("The table was not scanned; datasets.scan finds out what each file holds.")
     if table.empty:
         raise DataError("There are no photographs to audit.")
-    found = []
-    for done, find in enumerate(CHECKS.values()):
+    policy = policy or Policy()
+    found: dict[str, Found] = {}
+    for done, (kind, find) in enumerate(CHECKS.items()):
         progress("auditing", done, len(CHECKS))
-        found.append(find(table))
+        result = find(table)
+        found[kind] = result if isinstance(result, Found) else Found(result)
     progress("auditing", len(CHECKS), len(CHECKS))
-    rows = [frame for frame in found if len(frame)]
+    found |= also or {}
+    rows = [one.problems for one in found.values() if len(one.problems)]
     problems = pd.concat(rows, ignore_index=True) if rows else none()
-    verdict, reasons = judge(table, problems)
+    verdict, reasons = judge(table, problems, policy)
     by_class = table["diagnosis"].value_counts()
     return Audit(
         problems=problems,
@@ -115,5 +161,7 @@ def audit(table: pd.DataFrame, progress: Progress = silent) -> Audit:
         images=len(table),
         by_class={str(code): int(count) for code, count in by_class.items()},
         missing={column: int(table[column].isna().sum()) for column in COLUMNS if column in table.columns},
-        kinds=tuple(CHECKS),
+        kinds=tuple(found),
+        details={kind: one.details for kind, one in found.items() if one.details},
+        policy=policy,
     )

@@ -1,4 +1,4 @@
-"""`melascope data ...`: look at a data set, audit it, split it, pack it."""
+"""`melascope data ...`: fetch a data set, look at it, audit it, split it, pack it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,26 @@ from rich.table import Table
 
 from melascope import environment
 from melascope.cli import console
+from melascope.cli.fetch import fetch
 from melascope.cli.run import data_options, machine_options, spellings
+
+# The names of `audit.verdict.KINDS`, which would import pandas for a mere --help; a test compares them.
+KINDS = (
+    "unreadable",
+    "byte_identical",
+    "same_photograph",
+    "id_conflict",
+    "authority_conflict",
+    "photograph_leak",
+    "lesion_leak",
+    "lesion_repeat",
+    "other_set_leak",
+    "shortcut",
+    "outlier",
+    "imbalance",
+    "personal_data",
+    "label_suspect",
+)
 
 protocol_option = click.option(
     "--protocol", type=click.Choice(["clean", "as-filed"]), default="clean", show_default=True, help="Which rows count."
@@ -20,16 +39,48 @@ protocol_option = click.option(
 
 @click.group()
 def data() -> None:
-    """Look at a data set, audit it, split it, pack it."""
+    """Fetch a data set, look at it, audit it, split it, pack it."""
+
+
+data.add_command(fetch)
 
 
 @data.command()
 @click.argument("data_path", metavar="DATA", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for what is found.")
+@click.option(
+    "--against",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Another data set, or a bundle, of which nothing may stand in DATA; repeatable.",
+)
+@click.option(
+    "--against-images",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Folder of the photographs of such a set, where it is a table; repeatable.",
+)
+@click.option("--policy", type=click.Path(path_type=Path), help="TOML: which problem excludes, which only warns.")
+@click.option(
+    "--fail-on",
+    multiple=True,
+    type=click.Choice(sorted(KINDS)),
+    help="Exit with 1 where there is such a problem; repeatable.",
+)
+@click.option(
+    "--suspects/--no-suspects",
+    default=True,
+    show_default=True,
+    help="Look for diagnoses that may be wrong, by a quick model trained on the other photographs.",
+)
+@click.option("--predictions", type=click.Path(path_type=Path), help="Use this run's predictions for that.")
+@click.option("--bundle", type=click.Path(path_type=Path), help="Use this bundle's view of each photograph for that.")
 @click.option("--json", "as_json", is_flag=True, help="The audit as JSON on stdout.")
 @data_options
 @machine_options
-def audit(data_path: Path, out: Path, as_json: bool, spelling: tuple[str, ...], **options: Any) -> int:
+def audit(
+    data_path: Path, out: Path, as_json: bool, spelling: tuple[str, ...], fail_on: tuple[str, ...], **options: Any
+) -> int:
     """Find what is wrong with DATA, and write what may be used.
 
     Writes audit.json, problems.csv, clean.csv, clean.parquet, excluded.csv and report.html. Changes no photograph.
@@ -37,24 +88,35 @@ def audit(data_path: Path, out: Path, as_json: bool, spelling: tuple[str, ...], 
     \b
     Example:  melascope data audit photographs --authority official_labels.csv --out AUDIT
     """
-    from melascope.audit.survey import audit_data
+    from melascope.audit.survey import Looking, audit_data
 
     console.check_folder(out)
+    names = ("against", "against_images", "policy", "suspects", "predictions", "bundle")
+    looking = Looking(**{name: options.pop(name) for name in names})
     with console.progress() as progress:
-        survey = audit_data(data_path, out=out, spellings=spellings(spelling), progress=progress, **options)
-    summary = survey.audit.summary()
+        survey = audit_data(
+            data_path, out=out, spellings=spellings(spelling), looking=looking, progress=progress, **options
+        )
+    failing = [kind for kind in fail_on if (survey.audit.problems["kind"] == kind).any()]
     if as_json:
-        click.echo(json.dumps(summary, indent=1))
-        return 1 if survey.unreadable else 0
+        click.echo((out / "audit.json").read_text(encoding="utf-8"))
+    else:
+        _print_audit(survey.audit.summary(), out)
+    if failing:
+        console.warn(f"Found, and not wanted: {', '.join(failing)} (--fail-on).")
+    return 1 if failing or survey.unreadable else 0
+
+
+def _print_audit(summary: dict[str, Any], out: Path) -> None:
     console.results.print(f"[bold]{summary['verdict']}[/]")
     for reason in summary["reasons"]:
         console.results.print(f"  {reason}", markup=False, soft_wrap=True)
-    table = Table("problem", "groups", "photographs", title=None)
+    table = Table("problem", "groups", "photographs", "leads to", title=None)
     for kind, found in summary["kinds"].items():
-        table.add_row(kind, str(found["groups"]), str(found["images"]))
+        counts = (str(found["groups"]), str(found["images"])) if found["looked_for"] else ("not looked for", "")
+        table.add_row(kind, *counts, found["action"])
     console.results.print(table)
     console.results.print(f"Report: {out / 'report.html'}", markup=False, soft_wrap=True)
-    return 1 if survey.unreadable else 0
 
 
 @data.command()
@@ -92,45 +154,93 @@ def show(data_path: Path, out: Path | None, seed: int, as_json: bool, spelling: 
 
 
 @data.command()
-@click.argument("data_path", metavar="DATA", type=click.Path(path_type=Path))
+@click.argument("data_paths", metavar="DATA...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--out", type=click.Path(path_type=Path), required=True, help="CSV or Parquet table with the column part (or fold)."
 )
 @click.option("--folds", type=click.IntRange(2), help="Folds for cross-validation instead of parts.")
+@click.option(
+    "--fraction",
+    "fractions",
+    multiple=True,
+    metavar="PART=SHARE",
+    help="Share of a part, such as test=0.2; repeatable. Parts are train, tune, calibrate and test.",
+)
+@click.option(
+    "--keep",
+    type=click.Path(path_type=Path),
+    help="An earlier table or fold file: what stands there stays where it is, only what is new is placed.",
+)
+@click.option("--ids", type=click.Path(path_type=Path), help="Write a fold file (ids only) here as well.")
+@click.option("--audit", type=click.Path(path_type=Path), help="Folder in which data audit has proved these data.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @protocol_option
+@click.option("--json", "as_json", is_flag=True, help="How it came out, as JSON.")
 @data_options
 @machine_options
 def split(
-    data_path: Path, out: Path, folds: int | None, seed: int, protocol: str, spelling: tuple[str, ...], **options: Any
+    data_paths: tuple[Path, ...],
+    out: Path,
+    folds: int | None,
+    fractions: tuple[str, ...],
+    ids: Path | None,
+    audit: Path | None,
+    as_json: bool,
+    spelling: tuple[str, ...],
+    **options: Any,
 ) -> int:
     """Split DATA into train, tune, calibrate and test (or folds), by photograph, lesion and patient.
 
+    Several DATA are split as one. A page that shows how balanced it came out is written beside the table.
+
     \b
     Example:  melascope data split photographs --out parts.csv
+              melascope data split photographs --folds 5 --out folds.csv
     """
-    from melascope.audit.survey import split_data
+    from melascope.audit.splitting import split_data
+    from melascope.audit.survey import Looking
 
-    console.check_file(out)
-    if out.suffix.lower() not in (".csv", ".parquet"):
-        raise click.UsageError(f"--out {out}: a table is saved as .csv or .parquet.")
+    for target in (out, ids):
+        console.check_file(target)
+        if target is not None and target.suffix.lower() not in (".csv", ".parquet"):
+            raise click.UsageError(f"{target}: a table is saved as .csv or .parquet.")
+    if folds is not None and fractions:
+        raise click.UsageError("--folds and --fraction exclude each other.")
     with console.progress() as progress:
         survey, result = split_data(
-            data_path,
+            data_paths if len(data_paths) > 1 else data_paths[0],
             out=out,
             folds_wanted=folds,
-            seed=seed,
-            protocol=protocol,
+            fractions=_fractions(fractions),
+            ids=ids,
+            looking=Looking(audit=audit),
             spellings=spellings(spelling),
             progress=progress,
             **options,
         )
-    table = Table("diagnosis", *map(str, result.columns))
-    for name, row in result.iterrows():
+    if as_json:
+        click.echo(json.dumps(result.to_json(), indent=1))
+        return 1 if survey.unreadable else 0
+    table = Table("diagnosis", *map(str, result.counts.columns))
+    for name, row in result.counts.iterrows():
         table.add_row(str(name), *(str(value) for value in row))
     console.results.print(table)
+    for sentence in result.sentences:
+        console.results.print(sentence, markup=False, soft_wrap=True)
     console.results.print(f"Table: {out}", markup=False, soft_wrap=True)
+    console.results.print(f"Page: {result.page}", markup=False, soft_wrap=True)
     return 1 if survey.unreadable else 0
+
+
+def _fractions(pairs: tuple[str, ...]) -> dict[str, float] | None:
+    result = {}
+    for pair in pairs:
+        part, _, share = pair.partition("=")
+        try:
+            result[part.strip()] = float(share)
+        except ValueError:
+            raise click.UsageError(f'--fraction "{pair}" is not of the form PART=SHARE, such as test=0.2.') from None
+    return result or None
 
 
 @data.command()

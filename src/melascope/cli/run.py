@@ -93,6 +93,21 @@ def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
             show_default=True,
             help="Which photographs and labels count; as-filed is what the field publishes, and optimistic.",
         ),
+        click.option(
+            "--unaudited",
+            is_flag=True,
+            help="Train on what the audit refuses, without searching for copies; every figure says so.",
+        ),
+        click.option(
+            "--parts",
+            metavar="FILE",
+            help="CSV with image_id and part (of train, tune, calibrate, test), or isic9-clean.",
+        ),
+        click.option(
+            "--audit",
+            type=click.Path(path_type=Path),
+            help="Folder in which data audit has proved these data; otherwise they are audited here.",
+        ),
         click.option("--recipe", default="small-cnn", show_default=True, help="A recipe's name or a TOML file."),
         click.option("--out", type=click.Path(path_type=Path), required=True, help="The run folder."),
     ):

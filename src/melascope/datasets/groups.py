@@ -14,8 +14,8 @@ import pandas as pd
 
 from melascope.datasets.identity import hash_distances
 
-LINKS = ("photograph", "lesion_id", "patient_id")
-"""The columns that tie rows into one group."""
+LINKS = ("photograph", "lesion_id", "patient_id", "repeat")
+"""The columns that tie rows into one group; `repeat` ties what the pixels show to be two shots of one lesion."""
 
 # An archive gives each number once. Any other name, such as 1.jpg, may stand for several photographs.
 _ARCHIVE_ID = r"ISIC_\d{7}"
@@ -97,7 +97,7 @@ def _names(frame: pd.DataFrame, parent: np.ndarray) -> np.ndarray:
 
 
 def photographs(table: pd.DataFrame) -> np.ndarray:
-    """Return which photograph each row shows `(n,)`: rows of one id, or of identical bytes, show one.
+    """Return which photograph each row shows `(n,)`: rows of one id, or of identical bytes, or found the `same`.
 
     An id of the ISIC archive is trusted. Any other name may have been given
     twice (`benign/1.jpg` and `malignant/1.jpg`): where a scan has found that
@@ -110,6 +110,9 @@ def photographs(table: pd.DataFrame) -> np.ndarray:
         keys["sha256"] = table["sha256"]
         keys["id"] = keys["id"].mask(_ambiguous(table))
         columns.append("sha256")
+    if "same" in table.columns:
+        keys["same"] = table["same"]
+        columns.append("same")
     return connected(keys, columns)
 
 

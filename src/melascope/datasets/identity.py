@@ -9,6 +9,7 @@ that truncated files are found at a fraction of the cost.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -18,9 +19,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from melascope.datasets.fingerprint import fingerprint
 from melascope.errors import ImageError
 from melascope.image_id import EXTENSIONS, canonical_id
 from melascope.images import decode, read_file, read_header
+from melascope.images.embedded import attribution, personal
+from melascope.images.traits import TRAITS, measure
 from melascope.progress import Progress, silent
 
 __all__ = [
@@ -31,16 +35,29 @@ __all__ = [
     "perceptual_hash",
     "scan",
     "sha256",
+    "symmetric_hashes",
     "thread_count",
 ]
 
-SCAN_COLUMNS = ("sha256", "width", "height", "bytes", "phash", "error_kind", "error")
-"""What `scan` adds to a table."""
+SCAN_COLUMNS = (
+    "sha256",
+    "width",
+    "height",
+    "bytes",
+    "format",
+    "phash",
+    "fingerprint",
+    "personal",
+    "attribution",
+    "error_kind",
+    "error",
+)
+"""What `scan` adds to a table, beside a column `trait_NAME` for each of `images.traits.TRAITS`."""
 
-# The hash looks at a 32 x 32 reduction, so a decode to no less than twice that is enough.
 _HASH_GRID = 32
 _HASH_SIDE = 16
-_DECODE_AT_LEAST = (2 * _HASH_GRID, 2 * _HASH_GRID)
+# Enough for the hash's 32 x 32 reduction, and for letters of five pixels to be suspected.
+_DECODE_AT_LEAST = (128, 128)
 _FILES_PER_TASK = 32
 
 
@@ -81,6 +98,28 @@ def perceptual_hash(array: np.ndarray) -> np.ndarray:
     return np.packbits(coefficients > 0.5)
 
 
+def symmetric_hashes(hashes: pd.Series) -> np.ndarray:
+    """Return the perceptual hashes of a photograph's eight symmetries, flips and quarter turns.
+
+    Args:
+        hashes: `(n,)` hexadecimal, as `scan` gives them.
+
+    Returns:
+        `(8 n, 32)` uint8; eight rows for each photograph, the upright one first.
+    """
+    bits = np.unpackbits(_bits(hashes), axis=1).reshape(-1, _HASH_SIDE, _HASH_SIDE).astype(bool)
+    odd = np.arange(_HASH_SIDE) % 2 == 1
+    # A flip changes the sign of every odd frequency along it. Zero, like the mean, has no sign to change:
+    # such bits stay unset, which costs a uniform photograph's hash alone.
+    forms = []
+    for turned in (bits, bits.transpose(0, 2, 1)):
+        for rows in (False, True):
+            for columns in (False, True):
+                change = (odd[:, None] & rows) ^ (odd[None, :] & columns)
+                forms.append(np.packbits((turned ^ change).reshape(len(bits), -1), axis=1))
+    return np.stack(forms, axis=1).reshape(-1, _HASH_SIDE * _HASH_SIDE // 8)
+
+
 def thread_count(threads: int | None) -> int:
     """Return how many threads to use: `threads`, or as many as there are cores for this process."""
     if threads is not None:
@@ -100,8 +139,10 @@ def scan(table: pd.DataFrame, threads: int | None = None, progress: Progress = s
 
     Returns:
         The table with `sha256`, `width` and `height` (pixels, upright), `bytes`,
-        `phash` (`perceptual_hash` in hexadecimal), `error_kind` and `error`. A
-        photograph that cannot be used has the last two; it raises nothing.
+        `format`, `phash` (`perceptual_hash` in hexadecimal), `fingerprint` (what `find_same` compares), `personal`
+        and `attribution` (what the file says of persons and rights), `error_kind` and `error`, and a number
+        `trait_NAME` for each of `images.traits.TRAITS`. A photograph that cannot be used has the two errors; it
+        raises nothing.
     """
     codes, paths = pd.factorize(table["path"])
     found: list[tuple[Any, ...]] = [()] * len(paths)
@@ -128,12 +169,13 @@ def scan(table: pd.DataFrame, threads: int | None = None, progress: Progress = s
                 progress("reading photographs", done, len(names))
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-    looked = pd.DataFrame(found, columns=list(SCAN_COLUMNS)).iloc[codes]
-    result = table.drop(columns=[column for column in SCAN_COLUMNS if column in table.columns])
-    for column in SCAN_COLUMNS:
-        dtype: Any = "Int64" if column in ("width", "height", "bytes") else "string"
-        result[column] = pd.array(looked[column].tolist(), dtype=dtype)
-    return result
+    traits = [f"trait_{name}" for name in TRAITS]
+    looked = pd.DataFrame(found, columns=[*SCAN_COLUMNS, *traits]).iloc[codes]
+    kept = table.drop(columns=[column for column in looked.columns if column in table.columns])
+    dtypes: dict[str, Any] = dict.fromkeys(SCAN_COLUMNS, "string") | dict.fromkeys(traits, "float64")
+    dtypes |= dict.fromkeys(("width", "height", "bytes"), "Int64")
+    scanned = {column: pd.array(looked[column].tolist(), dtype=dtype) for column, dtype in dtypes.items()}
+    return pd.concat([kept, pd.DataFrame(scanned, index=kept.index)], axis=1)
 
 
 def _look_at_all(paths: Iterable[str]) -> list[tuple[Any, ...]]:
@@ -147,11 +189,26 @@ def _look_at(path: str) -> tuple[Any, ...]:
         data = read_file(path)
         content, size = sha256(data), len(data)
         # Decoding comes first: it checks the limits and tells best what is wrong.
-        hashed = perceptual_hash(decode(data, at_least=_DECODE_AT_LEAST)).tobytes().hex()
+        small = decode(data, at_least=_DECODE_AT_LEAST)
         header = read_header(data)
     except ImageError as error:
-        return content, None, None, size, None, error.kind, str(error)
-    return content, header.width, header.height, size, hashed, None, None
+        unseen = [None] * (len(SCAN_COLUMNS) - 6)
+        return content, None, None, size, *unseen, error.kind, str(error), *([math.nan] * len(TRAITS))
+    told = measure(data, header, small)
+    return (
+        content,
+        header.width,
+        header.height,
+        size,
+        header.format,
+        perceptual_hash(small).tobytes().hex(),
+        fingerprint(small).hex(),
+        "; ".join(personal(data)) or None,
+        attribution(data),
+        None,
+        None,
+        *(told[name] for name in TRAITS),
+    )
 
 
 def hash_distances(a: pd.Series, b: pd.Series) -> np.ndarray:

@@ -95,7 +95,7 @@ def split(
         part[part == "tune"] = "calibrate"
     counts = lesion_counts(table)
     series = pd.Series(part, index=table.index, name="part", dtype="string")
-    return SplitResult(series, cross_fitted, counts["known"], counts["assumed"], _balance(table, part, names))
+    return SplitResult(series, cross_fitted, counts["known"], counts["assumed"], balance(table, part, names))
 
 
 def folds(table: pd.DataFrame, k: int, seed: int = 0, group: str | None = "group") -> pd.Series:
@@ -228,7 +228,8 @@ def _too_few_for_two(table: pd.DataFrame, part: np.ndarray, names: np.ndarray) -
     return bool(melanomas.sum() > 0 and (melanomas < FEWEST_MELANOMAS).any())
 
 
-def _balance(table: pd.DataFrame, part: np.ndarray, names: np.ndarray) -> pd.DataFrame:
+def balance(table: pd.DataFrame, part: np.ndarray, names: np.ndarray) -> pd.DataFrame:
+    """Return per diagnosis and part: `photographs`, `groups`, and the `share` of the diagnosis' photographs."""
     rows = pd.DataFrame({"diagnosis": table["diagnosis"].to_numpy(dtype=object), "part": part, "group": names})
     counted = rows.groupby(["diagnosis", "part"])["group"].agg(photographs="size", groups="nunique").reset_index()
     counted["share"] = counted["photographs"] / counted.groupby("diagnosis")["photographs"].transform("sum")

@@ -12,6 +12,8 @@ import pandas as pd
 from melascope.reports import data_sections as data
 from melascope.reports import wording
 from melascope.reports.album import Album, LoadPicture
+from melascope.reports.audit_sections import audit_details
+from melascope.reports.grids import grids
 from melascope.reports.page import Page, Row, Section, Text
 
 FOOTER = (
@@ -60,10 +62,10 @@ def data_report(inputs: DataReport) -> str:
     stamp = f"audited: {verdict}" if verdict else wording.stamp(bool(inputs.audit), None)
     parts = {str(part): int(n) for part, n in data.part_of(table).value_counts().items()}
     sections = [
-        Section("counts", "What is in it", [*data.class_counts(table, stamp), *data.missing_data(table)]),
         Section("audit", "What is wrong with it", _audit(inputs, album, stamp)),
-        Section("pictures", "What it looks like", _pictures(inputs, album, stamp)),
         Section("flow", "What may be used", data.flow(inputs.flow, {}, stamp), "statistics"),
+        Section("counts", "What is in it", [*data.class_counts(table, stamp), *data.missing_data(table)]),
+        Section("pictures", "What it looks like", _pictures(inputs, album, stamp)),
         Section("how", "How it was read", [*data.facts(inputs.settings), *data.facts(inputs.environment)]),
     ]
     stamps = [("note", stamp)] if inputs.audit else [("warning", "unaudited")]
@@ -78,11 +80,16 @@ def data_report(inputs: DataReport) -> str:
 
 
 def _audit(inputs: DataReport, album: Album, stamp: str) -> list[Any]:
-    return [*data.audit_summary(inputs.audit), *data.audit_pictures(inputs.problems, album, stamp)]
+    return [
+        *data.audit_summary(inputs.audit),
+        *audit_details(inputs.audit, album, stamp),
+        *data.audit_pictures(inputs.problems, album, stamp),
+    ]
 
 
 def _pictures(inputs: DataReport, album: Album, stamp: str) -> list[Any]:
     blocks = data.pictures(inputs.table, album, stamp, inputs.seed)
+    blocks += grids(inputs.table, album, stamp, inputs.seed)
     blocks += data.augmentation(inputs.augmentation, stamp)
     sizes = data.sizes(inputs.table, stamp)
     return [*blocks, Row(sizes)] if sizes else blocks or [Text("No photograph could be shown.", "note")]

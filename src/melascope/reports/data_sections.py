@@ -17,12 +17,21 @@ PARTS = ("train", "tune", "calibrate", "test")
 PROBLEMS = {
     "unreadable": "files that cannot be read",
     "byte_identical": "byte-identical files",
+    "same_photograph": "the same photograph in different files",
     "id_conflict": "one id under two diagnoses",
     "authority_conflict": "the filed diagnosis differs from the official one",
     "photograph_leak": "a photograph in Train and in Test",
     "lesion_leak": "a lesion in Train and in Test",
+    "lesion_repeat": "several photographs of one lesion",
+    "other_set_leak": "photographs that stand in another set too",
+    "shortcut": "the diagnosis can be told without the lesion",
+    "outlier": "photographs far from the rest",
     "imbalance": "imbalance of the classes",
+    "personal_data": "personal data or writing",
+    "label_suspect": "the diagnosis may be wrong",
 }
+ACTIONS = {"exclude": "left out", "warn": "a warning", "correct": "the official label"}
+_WITHOUT_PICTURES = ("imbalance", "shortcut", "label_suspect")
 _CONTEXT = ("age", "sex", "site", "lesion_id", "patient_id", "source", "modality", "confirmed_by")
 
 
@@ -168,10 +177,12 @@ def audit_summary(audit: Mapping[str, Any]) -> list[Any]:
     for kind, found in problem_counts(audit).items():
         by_class = found.get("by_class") or {}
         classes = ", ".join(f"{code} {wording.count(n)}" for code, n in by_class.items() if n)
-        groups = wording.count(found.get("groups"))
-        rows.append([PROBLEMS.get(kind, kind.replace("_", " ")), groups, wording.count(found.get("images")), classes])
+        looked = found.get("looked_for", True)
+        numbers = [wording.count(found.get("groups")), wording.count(found.get("images"))] if looked else ["–", "–"]
+        action = ACTIONS.get(str(found.get("action")), "–") if looked else "not looked for"
+        rows.append([PROBLEMS.get(kind, kind.replace("_", " ")), *numbers, classes, action])
     if rows:
-        columns = ["problem", "groups", "photographs", "by class"]
+        columns = ["problem", "groups", "photographs", "by class", "leads to"]
         blocks.append(
             Table(f"What the audit of {wording.plural(audit.get('images'), 'photograph')} found", columns, rows)
         )
@@ -192,7 +203,7 @@ def audit_pictures(problems: pd.DataFrame | None, album: Album, stamp: str, grou
         return []
     blocks: list[Any] = []
     for kind, rows in problems.groupby("kind", sort=False):
-        if str(kind) == "imbalance":
+        if str(kind) in _WITHOUT_PICTURES:
             continue
         keys = rows["group"].astype(str) if "group" in rows else pd.Series(range(len(rows)), index=rows.index)
         chosen = list(dict.fromkeys(keys))[:groups]

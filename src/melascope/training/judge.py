@@ -145,7 +145,7 @@ def _decision(
         "prediction_set": sets,
         "novelty": None,
         "protocol": audit["protocol"],
-        "audited": True,
+        "audited": audit["audited"],
     }
 
 
@@ -168,7 +168,7 @@ def evaluate(
         bundle.decision,
         model={"name": bundle.decision["name"], "version": bundle.decision["version"], "sha256": bundle.identity},
         protocol=audit["protocol"],
-        audited=True,
+        audited=audit["audited"],
         flow=audit["flow"],
         leaks=audit["leak"] or None,
         baselines=_baselines(folder, recipe, table, packed, labels, rows, bundle.classes, said, progress, threads),

@@ -16,8 +16,22 @@ import pandas as pd
 
 from melascope import environment
 from melascope.audit import survey as look
-from melascope.audit.protocol import apply_protocol, leakage
-from melascope.datasets import Pack, check_parts, check_trainable, lesion_counts, pack, split, table
+from melascope.audit.protocol import Prepared, apply_protocol, leakage
+from melascope.audit.provenance import refuse_unusable
+from melascope.datasets import (
+    Pack,
+    SplitResult,
+    check_parts,
+    check_trainable,
+    fixed,
+    lesion_counts,
+    pack,
+    split,
+    split_as_told,
+    table,
+)
+from melascope.datasets.fixed import FIXED
+from melascope.datasets.split import PARTS
 from melascope.errors import RunError
 from melascope.progress import Progress, silent
 from melascope.training import checkpoint, judge
@@ -93,6 +107,9 @@ def run(
     epochs: int | None = None,
     limit: int | None = None,
     seed: int = 0,
+    audit: PathLike | None = None,
+    parts: str | os.PathLike[str] | None = None,
+    unaudited: bool = False,
     resume: bool = False,
     tensorboard: bool = False,
     progress: Progress = silent,
@@ -110,6 +127,9 @@ def run(
         epochs: Instead of the recipe's.
         limit: Use only so many photographs.
         seed: Of the split, the training and the intervals.
+        audit: A folder in which `melascope data audit` has proved these very data; without it, they are audited here.
+        parts: A fold file, or the name of one of ours such as `isic9-clean`; without it, they are split here.
+        unaudited: Train on what the audit refuses, without looking for copies; every figure says so.
         resume: Go on with the run in `out`.
         tensorboard: Write TensorBoard events.
         progress: Called with the stage and how far it is.
@@ -121,7 +141,9 @@ def run(
         >>> run = melascope.run("photographs", out="RUN")
         >>> run.metrics["parts"]["test"]["groups"]["melanoma"]["auc"]
     """
-    settings = _settings(data, recipe, protocol, images, authority, spellings, epochs, limit, seed)
+    settings = _settings(
+        data, recipe, protocol, images, authority, spellings, epochs, limit, seed, audit, parts, unaudited
+    )
     started = _Started(out, settings, resume, tensorboard, progress)
     return started.go(("data", "pack", "fit", "export", "evaluate", "report"))
 
@@ -129,9 +151,20 @@ def run(
 def train(data: PathLike, out: PathLike, progress: Progress = silent, **options: Any) -> Run:
     """Go as far as the trained weights; the test part stays closed. Arguments are those of `run`."""
     resume, tensorboard = options.pop("resume", False), options.pop("tensorboard", False)
-    names = ("recipe", "protocol", "images", "authority", "spellings", "epochs", "limit", "seed")
-    defaults = ("small-cnn", "clean", None, (), None, None, None, 0)
-    settings = _settings(data, *(options.pop(name, value) for name, value in zip(names, defaults, strict=True)))
+    defaults = {
+        "recipe": "small-cnn",
+        "protocol": "clean",
+        "images": None,
+        "authority": (),
+        "spellings": None,
+        "epochs": None,
+        "limit": None,
+        "seed": 0,
+        "audit": None,
+        "parts": None,
+        "unaudited": False,
+    }
+    settings = _settings(data, **{name: options.pop(name, value) for name, value in defaults.items()})
     if options:
         raise TypeError(f"train() has no argument {', '.join(options)}")
     return _Started(out, settings, resume, tensorboard, progress).go(("data", "pack", "fit"))
@@ -171,6 +204,9 @@ def _settings(
     epochs: int | None,
     limit: int | None,
     seed: int,
+    audit: PathLike | None = None,
+    parts: str | os.PathLike[str] | None = None,
+    unaudited: bool = False,
 ) -> dict[str, Any]:
     """Return what decides a run, JSON-ready; the recipe and its weights are checked before any work."""
     resolved = recipes.load(recipe)
@@ -189,6 +225,9 @@ def _settings(
         "recipe": resolved.dumps(),
         "limit": limit,
         "seed": seed,
+        "audit": None if audit is None else str(Path(audit).resolve()),
+        "parts": None if parts is None else str(parts) if str(parts) in FIXED else str(Path(parts).resolve()),
+        "unaudited": unaudited,
     }
 
 
@@ -222,11 +261,22 @@ class _Started:
     def _data(self) -> dict[str, Any]:
         s = self.settings
         found = look.survey(
-            s["data"], s["images"], s["authority"], s["spellings"], s["limit"], s["seed"], progress=self.progress
+            s["data"],
+            s["images"],
+            s["authority"],
+            s["spellings"],
+            s["limit"],
+            s["seed"],
+            looking=look.Looking(audit=s.get("audit"), audited=not s.get("unaudited")),
+            progress=self.progress,
         )
+        if found.audited:
+            refuse_unusable(found.audit.verdict, found.audit.reasons)
         prepared = apply_protocol(found.scanned, found.audit, s["protocol"])
         warnings = [*prepared.warnings, *check_trainable(prepared.table)]
-        parts = split(prepared.table, seed=s["seed"], group=prepared.split_group)
+        if not found.audited:
+            warnings.insert(0, "Unaudited: copies were not searched and no refusal of the audit was heeded.")
+        parts = self._parts(prepared)
         check_parts(parts.part, prepared.table)
         frame = prepared.table.assign(part=parts.part)
         summary = look.write_audit(self.folder.path, found, prepared)
@@ -245,6 +295,17 @@ class _Started:
         write_text(self.folder.file("recipe.toml"), s["recipe"])
         self.folder.write_json("environment.json", environment.describe())
         return {"photographs": len(frame), "unreadable": found.unreadable}
+
+    def _parts(self, prepared: Prepared) -> SplitResult:
+        s = self.settings
+        rows = prepared.table
+        if s.get("parts"):
+            told = fixed(s["parts"])
+        elif "part" in rows and rows["part"].isin(PARTS).all():
+            told = rows[["image_id", "part"]]  # a table that was split before, by data split
+        else:
+            return split(rows, seed=s["seed"], group=prepared.split_group)
+        return split_as_told(rows, told, allow_torn=bool(s.get("unaudited")))
 
     def _packed(self) -> tuple[pd.DataFrame, Pack]:
         frame = table.load(self.folder.need("table.parquet"))

@@ -3,6 +3,7 @@
 from melascope.reports.figures.comparison import compare_forest
 from melascope.reports.figures.curves import decision_curve, precision_recall, reliability, roc
 from melascope.reports.figures.data import class_counts, flow_diagram, image_sizes
+from melascope.reports.figures.divided import shares
 from melascope.reports.figures.pictures import (
     augmentation_preview,
     examples_grid,
@@ -33,6 +34,7 @@ __all__ = [
     "random_grid",
     "reliability",
     "roc",
+    "shares",
     "to_png",
     "to_svg",
 ]

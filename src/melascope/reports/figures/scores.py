@@ -108,12 +108,19 @@ def per_class_intervals(
 
 
 @styled
-def intervals(rows: Sequence[tuple[str, Estimate | None]], *, title: str = "", stamp: str = UNAUDITED) -> Figure:
+def intervals(
+    rows: Sequence[tuple[str, Estimate | None]],
+    *,
+    title: str = "",
+    chance: float | None = None,
+    stamp: str = UNAUDITED,
+) -> Figure:
     """Draw labelled proportions as points with 95 % intervals, one under the other.
 
     Args:
         rows: `(label, estimate)` in order.
         title: Above the axes.
+        chance: What guessing reaches, drawn as a dashed line.
         stamp: Printed in the corner.
     """
     shown = [(label, estimate) for label, estimate in rows if wording.known(estimate)]
@@ -126,10 +133,13 @@ def intervals(rows: Sequence[tuple[str, Estimate | None]], *, title: str = "", s
     labels = [f"{short(label, 30)}  n={wording.count((e or {}).get('n'))}" for label, e in shown]
     axes.set_yticks(range(len(shown)), labels, color=INK)
     axes.set_ylim(len(shown) - 0.5, -0.5)
-    axes.set_xlim(-0.02, 1.4)
+    axes.set_xlim(-0.02, 1.62)
     percent_axis(axes.xaxis, "")
     axes.spines["bottom"].set_bounds(0, 1)
     axes.grid(True, axis="x")
+    if chance is not None:
+        axes.axvline(chance, color=MUTED, linestyle=(0, (4, 3)), linewidth=1)
+        axes.text(chance, len(shown) - 0.52, " chance", fontsize=7.5, color=MUTED, va="bottom")
     if title:
         axes.set_title(title)
     return figure

@@ -1,0 +1,143 @@
+"""Parts and folds of a whole data set, or of several: made, kept, shown."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from melascope import diagnosis
+from melascope.audit.protocol import apply_protocol
+from melascope.audit.provenance import refuse_unusable
+from melascope.audit.survey import Survey, survey
+from melascope.datasets import check_trainable, fixed, folds, lesion_counts, split, table
+from melascope.datasets.fixed import keep_placed, write
+from melascope.progress import Progress, silent
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class Divided:
+    """How a split came out.
+
+    Attributes:
+        table: The image table with the column `part` or `fold`.
+        counts: Photographs of each diagnosis (rows, by name) in each part or fold (columns).
+        shares: Of each diagnosis' photographs, the share in each part or fold.
+        sentences: How balanced it is, and what is known of the lesions.
+        page: The page that shows it, where one was written.
+    """
+
+    table: pd.DataFrame
+    counts: pd.DataFrame
+    shares: pd.DataFrame
+    sentences: list[str]
+    page: Path | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return counts and shares as JSON-ready data."""
+        return {
+            "counts": {str(name): {str(k): int(v) for k, v in row.items()} for name, row in self.counts.iterrows()},
+            "shares": {
+                str(name): {str(k): round(float(v), 4) for k, v in row.items()} for name, row in self.shares.iterrows()
+            },
+            "lesions": lesion_counts(self.table),
+            "sentences": self.sentences,
+        }
+
+
+def split_data(
+    data: PathLike | Sequence[PathLike],
+    out: PathLike | None = None,
+    folds_wanted: int | None = None,
+    fractions: Mapping[str, float] | None = None,
+    keep: PathLike | None = None,
+    ids: PathLike | None = None,
+    seed: int = 0,
+    protocol: str = "clean",
+    progress: Progress = silent,
+    **reading: Any,
+) -> tuple[Survey, Divided]:
+    """Split a data set into parts, or folds, by photograph, lesion and patient.
+
+    Args:
+        data: What `survey` takes: one data set, or several that are split as one.
+        out: CSV or Parquet for the table; a page that shows how it came out is written beside it.
+        folds_wanted: Folds instead of parts.
+        fractions: Share of each part; the usual ones where not given.
+        keep: An earlier table or fold file: what stands there stays, and only what is new is placed.
+        ids: CSV or Parquet for a fold file: `image_id` and part or fold, nothing else.
+        seed: Another seed, another split.
+        protocol: Which rows count.
+        progress: Called with the stage and how far it is.
+        reading: Further arguments of `survey`.
+
+    Raises:
+        DataError: When the data cannot be used, or the wish makes no sense.
+    """
+    found = survey(data, progress=progress, **reading)
+    refuse_unusable(found.audit.verdict, found.audit.reasons)
+    prepared = apply_protocol(found.scanned, found.audit, protocol)
+    check_trainable(prepared.table)
+    frame = prepared.table.drop(columns=["part"], errors="ignore")
+    column = "part" if folds_wanted is None else "fold"
+
+    def divide(rows: pd.DataFrame) -> pd.Series:
+        if folds_wanted is None:
+            return split(rows, fractions, seed, prepared.split_group).part
+        return folds(rows, folds_wanted, seed, prepared.split_group)
+
+    if keep is None:
+        frame[column] = divide(frame)
+        kept = None
+    else:
+        frame[column], kept = keep_placed(frame, fixed(keep), column, divide)
+    divided = _divided(frame, column, kept)
+    if out is not None:
+        target = Path(out)
+        table.save(frame, target)
+        divided = Divided(divided.table, divided.counts, divided.shares, divided.sentences, _page(target, divided))
+    if ids is not None:
+        write(frame, ids)
+    return found, divided
+
+
+def _divided(frame: pd.DataFrame, column: str, kept: int | None) -> Divided:
+    order = [part for part in ("train", "tune", "calibrate", "test") if (frame[column] == part).any()]
+    counts = pd.crosstab(frame["diagnosis"], frame[column])
+    counts = counts.reindex(index=diagnosis.ordered(counts.index), columns=order or sorted(counts.columns))
+    shares = counts.div(counts.sum(axis=1), axis=0)
+    whole = counts.sum() / counts.to_numpy().sum()
+    # A diagnosis in twenty photographs cannot follow the shares of the whole; the others should.
+    large = counts.sum(axis=1) >= 20
+    worst = (shares[large] - whole).abs().max().max() if large.any() else float("nan")
+    lesions = lesion_counts(frame)
+    groups = frame.groupby("group")[column].nunique() if "group" in frame else pd.Series(dtype="int64")
+    sentences = [
+        f"Shares of all photographs: {', '.join(f'{name} {share:.1%}' for name, share in whole.items())}.",
+        f"Among diagnoses with 20 photographs or more, none is further than {worst:.1%} from them."
+        if large.any()
+        else "No diagnosis has 20 photographs; shares say little.",
+        f"{int((groups > 1).sum()):,} of {len(groups):,} groups of photograph, lesion and patient are torn apart; "
+        f"{lesions['known']:,} lesions are known by id, {lesions['assumed']:,} photographs are each taken for one.",
+    ]
+    if kept is not None:
+        sentences.append(f"{kept:,} photographs stay where they stood; {len(frame) - kept:,} were placed now.")
+    named = counts.rename(index={code: diagnosis.name(str(code)) for code in counts.index})
+    return Divided(frame, named, shares.set_axis(named.index), sentences)
+
+
+def _page(target: Path, divided: Divided) -> Path:
+    from melascope.reports.split_report import split_report
+
+    page = target.with_suffix(".html")
+    partial = page.with_name(f".{page.name}.partial")
+    title = f"How {target.stem} came out"
+    partial.write_text(split_report(title, divided.counts, divided.shares, divided.sentences), encoding="utf-8")
+    partial.replace(page)
+    return page

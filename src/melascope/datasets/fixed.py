@@ -1,0 +1,174 @@
+"""Parts and folds that are fixed for ever: files of ids, ours and the user's.
+
+`isic9-clean` is the protocol clean on the nine-class set, `ham10000-folds`
+five lesion-disjoint folds of HAM10000. Neither holds anything but ids.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+
+import pandas as pd
+
+from melascope.datasets.groups import lesion_counts
+from melascope.datasets.identity import canonical_id
+from melascope.datasets.split import PARTS, SplitResult, balance
+from melascope.datasets.table import save
+from melascope.errors import DataError
+
+FIXED = ("ham10000-folds", "isic9-clean")
+"""The names of the files that come with Melascope."""
+
+
+def fixed(name_or_path: str | os.PathLike[str]) -> pd.DataFrame:
+    """Return a fold file: `image_id`, and `part` or `fold`.
+
+    Args:
+        name_or_path: One of `FIXED`, or a CSV or Parquet with those columns.
+
+    Raises:
+        DataError: When there is no such file, or it says nothing usable.
+
+    Example:
+        >>> sorted(fixed("ham10000-folds")["fold"].unique())
+        [0, 1, 2, 3, 4]
+    """
+    if str(name_or_path) in FIXED:
+        with resources.as_file(resources.files("melascope.datasets") / "folds" / f"{name_or_path}.csv") as path:
+            return _read(path)
+    path = Path(name_or_path)
+    if not path.is_file():
+        raise DataError(f"{path} does not exist. A fold file is a CSV, or one of: {', '.join(FIXED)}.")
+    return _read(path)
+
+
+def _read(path: Path) -> pd.DataFrame:
+    try:
+        frame = pd.read_parquet(path) if path.suffix.lower() == ".parquet" else pd.read_csv(path, dtype="string")
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read as a table: {str(error).splitlines()[0]}") from None
+    column = next((name for name in ("part", "fold") if name in frame), None)
+    if "image_id" not in frame or column is None:
+        raise DataError(f"{path} is no fold file: it needs image_id, and part or fold.")
+    ids = frame["image_id"].map(canonical_id).astype("string")
+    if frame[column].isna().any() or ids.isna().any():
+        raise DataError(f"{path} has a row without image_id or {column}.")
+    told = pd.DataFrame({"image_id": ids, column: frame[column]}).drop_duplicates()
+    if told["image_id"].duplicated().any():
+        twice = told["image_id"][told["image_id"].duplicated()].iloc[0]
+        raise DataError(f"{path} puts {twice} into two {column}s.")
+    if column == "part":
+        unknown = sorted(set(told["part"]) - set(PARTS))
+        if unknown:
+            raise DataError(f'{path}: "{unknown[0]}" is no part; parts are {", ".join(PARTS)}.')
+        return told.astype({"part": "string"}).reset_index(drop=True)
+    numbers = pd.to_numeric(told["fold"], errors="coerce")
+    if numbers.isna().any() or (numbers != numbers.round()).any():
+        raise DataError(f"{path}: a fold is a whole number.")
+    return told.assign(fold=numbers.astype("int64")).reset_index(drop=True)
+
+
+def place(table: pd.DataFrame, told: pd.DataFrame) -> pd.Series:
+    """Return the part, or fold, that a fold file gives each row of a table; missing where it names none.
+
+    Raises:
+        DataError: When the file names none of the photographs.
+    """
+    column = "part" if "part" in told else "fold"
+    found = table["image_id"].map(told.set_index("image_id")[column])
+    if found.isna().all():
+        raise DataError(
+            f"The fold file names none of the {len(table):,} photographs; its first is {told['image_id'].iloc[0]}, "
+            f"theirs is {table['image_id'].iloc[0]}."
+        )
+    return pd.Series(found, index=table.index, name=column, dtype="string" if column == "part" else "Int64")
+
+
+def split_as_told(table: pd.DataFrame, told: pd.DataFrame, allow_torn: bool = False) -> SplitResult:
+    """Divide a table as a fold file says.
+
+    Args:
+        table: With `diagnosis` in every row, and `group`.
+        told: As `fixed` returns it, with `part`; every photograph of the table must be named there.
+        allow_torn: Whether a group may stand in several parts.
+
+    Raises:
+        DataError: When a photograph has no part, or a group stands in several parts.
+    """
+    if "part" not in told:
+        raise DataError("That file gives folds; a run needs parts: train, tune, calibrate and test.")
+    part = place(table, told)
+    if part.isna().any():
+        raise DataError(
+            f"The fold file gives {int(part.isna().sum()):,} of the {len(table):,} photographs no part, such as "
+            f"{table['image_id'][part.isna()].iloc[0]}; it belongs to other data, or to another protocol."
+        )
+    if not allow_torn:
+        refuse_torn(table["group"], part)
+    counts = lesion_counts(table)
+    names = table["group"].to_numpy(dtype=object)
+    shares = balance(table, part.to_numpy(dtype=object), names)
+    return SplitResult(part, not (part == "tune").any(), counts["known"], counts["assumed"], shares)
+
+
+def refuse_torn(groups: pd.Series, placed: pd.Series) -> None:
+    """Refuse parts that tear a photograph, a lesion or a patient apart.
+
+    Raises:
+        DataError: With how many, and one of them.
+    """
+    pairs = pd.DataFrame({"group": groups, "placed": placed}).dropna().drop_duplicates()
+    found = sorted(map(str, pairs["group"][pairs["group"].duplicated()].unique()))
+    if found:
+        raise DataError(
+            f"{len(found):,} photographs, lesions or patients, such as that of {found[0]}, stand in several parts. "
+            "Split by group (melascope data split), or use these parts all the same with --unaudited."
+        )
+
+
+def keep_placed(
+    table: pd.DataFrame, told: pd.DataFrame, column: str, divide: Callable[[pd.DataFrame], pd.Series]
+) -> tuple[pd.Series, int]:
+    """Place the rows of a table as an earlier file has them, and the new ones by a split of their own.
+
+    A new photograph of a group that has a place goes there. Where a new photograph ties two groups together that
+    stood apart, both go to the place that is furthest from training, so that no test is spoilt.
+
+    Args:
+        table: With `group` and what `divide` needs.
+        told: As `fixed` returns it.
+        column: `part` or `fold`, as wanted now.
+        divide: Splits the rows that are new.
+
+    Returns:
+        The part or fold of each row, and how many rows stayed where they were.
+
+    Raises:
+        DataError: When the file gives the other of part and fold, or knows none of the photographs.
+    """
+    if column not in told:
+        raise DataError(f"The earlier file has no column {column}; it cannot be gone on with.")
+    before = place(table, told)
+    order = {name: rank for rank, name in enumerate(("train", "tune", "calibrate", "test"))}
+    rank = before.map(order) if column == "part" else before
+    known = rank.groupby(table["group"]).transform("max")
+    new = known.isna()
+    names = {number: name for name, number in order.items()}
+    placed = known.map(names) if column == "part" else known
+    result = pd.Series(placed, index=table.index, name=column, dtype=before.dtype)
+    # The set's own Test stays Test, also where it is new.
+    if column == "part" and (table["split"] == "test").any():
+        result[(table["split"] == "test").fillna(False)] = "test"
+    if new.any():
+        result[new] = divide(table[new]).astype(before.dtype)
+    return result, int((result == before).fillna(False).sum())
+
+
+def write(table: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
+    """Write the fold file of a table with the column `part` or `fold`: ids only, sorted."""
+    column = "part" if "part" in table and table["part"].notna().any() else "fold"
+    rows = table[["image_id", column]].drop_duplicates("image_id").sort_values("image_id", kind="stable")
+    return save(rows, path)

@@ -1,0 +1,279 @@
+"""The exact search: every pair of fingerprints within a stated radius, under all eight symmetries.
+
+What is compared is a photograph's 27 lowest cosine coefficients, divided by
+their length, so that brightness and contrast do not count. A copy is near the
+original, or near one of the original's crops (`WINDOWS`), which are computed
+from its fingerprint. No pair within the radius is dismissed: a search among
+numbers that no symmetry changes, and whose distance is never longer than that of
+the coefficients, gives a superset, each of which is then measured under the eight symmetries.
+Up to `DENSE_ROWS` rows that superset is found by comparing all with all, in blocks; beyond it by a k-d tree.
+
+Measured on 300 photographs of HAM10000, each changed, and 300,000 pairs of
+different photographs: copies resized, squashed, saved at JPEG quality 30 or
+brightened by 15 % lie within .08; copies cropped to 90 % anywhere, together with any of these, within .20 of
+their nearest window in 99 % of cases; of different photographs one pair in 200,000 lies within .10 and one in
+1,700 within .20.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
+from itertools import islice
+
+import numpy as np
+
+from melascope.datasets.fingerprint import crop_map
+from melascope.progress import Progress, silent
+
+NEAR_RADIUS = 0.10
+"""Radius for photographs compared whole."""
+
+CROP_RADIUS = 0.23
+"""Radius for a photograph and a crop of another one."""
+
+DENSE_ROWS = 40_000
+"""Up to so many rows all are compared with all, crops too; beyond it, only whole photographs, by a k-d tree."""
+
+LEAST_CONTRAST = 1.0
+"""Grey levels (root mean square over the 27 coefficients) below which a photograph shows nothing to compare."""
+
+SYMMETRIES = (
+    "as filed",
+    "mirrored",
+    "flipped upside down",
+    "turned by 180 degrees",
+    "transposed",
+    "turned by 90 degrees clockwise",
+    "turned by 90 degrees counter-clockwise",
+    "transposed the other way",
+)
+"""What is done to `b` so that it lies as `a` does: transposed if 4 or more, then columns (1) and rows (2) reversed."""
+
+_ORDERS = [(i, j) for i in range(6) for j in range(6) if 0 < i * i + j * j <= 26]
+_ROWS = np.array([i for i, _ in _ORDERS])
+_COLUMNS = np.array([j for _, j in _ORDERS])
+_TRANSPOSED = np.array([_ORDERS.index((j, i)) for i, j in _ORDERS])
+_FREQUENCIES = 6
+_BLOCK = 512
+_TREE_AXES = 10
+_TREE_ROWS = 1 << 14
+
+
+def _windows() -> list[tuple[float, float, float, float]]:
+    found = [(0.0, 1.0, 0.0, 1.0)]
+    for size, places in ((0.905, 4), (0.95, 2)):
+        starts = np.linspace(0, 1 - size, places).tolist()
+        found += [(y, y + size, x, x + size) for y in starts for x in starts]
+    # The middle square of a photograph of 4 to 3, lying or standing.
+    return [*found, (0.0, 1.0, 0.125, 0.875), (0.125, 0.875, 0.0, 1.0)]
+
+
+WINDOWS = tuple(_windows())
+"""The crops of a photograph that another may be: (top, bottom, left, right) of 0 to 1. The first is the whole."""
+
+
+def apply_symmetry(images: np.ndarray, symmetry: int) -> np.ndarray:
+    """Return images `(..., h, w)` as one of `SYMMETRIES` says, by its number."""
+    turned = images.swapaxes(-1, -2) if symmetry >= 4 else images
+    turned = turned[..., ::-1] if symmetry & 1 else turned
+    return turned[..., ::-1, :] if symmetry & 2 else turned
+
+
+def symmetry_signs(rows: np.ndarray, columns: np.ndarray, symmetry: int) -> np.ndarray:
+    """Return the signs, 1 or -1, that a symmetry gives to cosine coefficients of these orders, after transposing."""
+    flips = rows * (symmetry >> 1 & 1) + columns * (symmetry & 1)
+    signs: np.ndarray = np.where(flips % 2, -1.0, 1.0).astype(np.float32)
+    return signs
+
+
+def descriptors(coefficients: np.ndarray, window: tuple[float, float, float, float] = WINDOWS[0]) -> np.ndarray:
+    """Return `(n, 27)` float32 of length 1, or zeros for a uniform photograph, from coefficients `(n, 16, 16)`."""
+    top, bottom, left, right = window
+    low = crop_map(top, bottom, _FREQUENCIES) @ coefficients @ crop_map(left, right, _FREQUENCIES).T
+    chosen = low[:, _ROWS, _COLUMNS]
+    length = np.linalg.norm(chosen, axis=1, keepdims=True)
+    units: np.ndarray = np.where(length >= LEAST_CONTRAST, chosen / np.maximum(length, 1e-9), 0.0).astype(np.float32)
+    return units
+
+
+def invariants(units: np.ndarray) -> np.ndarray:
+    """Return `(n, 27)` that all eight symmetries of a photograph share.
+
+    Absolute values, and of the two that a transposition exchanges first the
+    larger. Neither step lengthens a distance, so that photographs within a radius
+    of each other, under any symmetry, have invariants within it.
+    """
+    size = np.abs(units)
+    other = size[:, _TRANSPOSED]
+    found: np.ndarray = np.where(_ROWS < _COLUMNS, np.maximum(size, other), np.minimum(size, other))
+    return found
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Pairs within the radius: a crop (`window`) of one photograph, and the whole of another."""
+
+    whole: np.ndarray
+    cropped: np.ndarray
+    window: np.ndarray
+    symmetry: np.ndarray
+    """Number of the symmetry that turns `whole` as `cropped` lies."""
+    distance: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.whole)
+
+    def take(self, which: np.ndarray) -> Candidates:
+        """Return the candidates at these positions."""
+        return Candidates(*(getattr(self, field.name)[which] for field in fields(self)))
+
+
+def search(
+    whole: np.ndarray,
+    cropped: np.ndarray,
+    *,
+    itself: bool,
+    crops: bool,
+    threads: int,
+    progress: Progress = silent,
+) -> Candidates:
+    """Return every pair within the radius; no pair is missed.
+
+    Args:
+        whole: Coefficients `(n, 16, 16)` of the photographs that are taken whole.
+        cropped: Coefficients `(m, 16, 16)` of those that are cropped.
+        itself: Both are one table: a photograph is not compared with itself, and two whole ones but once.
+        crops: Whether crops are compared, within `CROP_RADIUS`; whole photographs are, within `NEAR_RADIUS`
+            (within `CROP_RADIUS` where crops are compared).
+        threads: Blocks that are worked on at a time.
+        progress: Called with the stage `searching`.
+
+    Returns:
+        Of a pair under several windows or symmetries only the nearest is returned.
+    """
+    units = descriptors(whole)
+    radius = CROP_RADIUS if crops else NEAR_RADIUS
+    windows = WINDOWS if crops else WINDOWS[:1]
+    dense = min(len(whole), len(cropped)) <= DENSE_ROWS and len(whole) * len(cropped) <= 4 * DENSE_ROWS**2
+    parts: list[Candidates] = []
+    progress("searching", 0, len(windows))
+    for number, window in enumerate(windows):
+        cut = units if itself and number == 0 else descriptors(cropped, window)
+        same = itself and number == 0
+        # A uniform photograph has nothing that could be near another's.
+        told, told_cut = np.flatnonzero(units.any(axis=1)), np.flatnonzero(cut.any(axis=1))
+        if len(told) and len(told_cut):
+            pairs = _dense_pairs if dense else _tree_pairs
+            for near_cut, near in pairs(cut[told_cut], units[told], radius, same, threads):
+                first, second = told_cut[near_cut], told[near]
+                if itself:
+                    keep = first < second if same else first != second
+                    first, second = first[keep], second[keep]
+                parts.append(_measured(cut, units, first, second, number, radius))
+        progress("searching", number + 1, len(windows))
+    return _nearest(parts, len(whole))
+
+
+def _measured(
+    cut: np.ndarray, units: np.ndarray, first: np.ndarray, second: np.ndarray, window: int, radius: float
+) -> Candidates:
+    """Keep the pairs that are within the radius under their best symmetry."""
+    best = np.full(len(first), -2.0, np.float32)
+    symmetry = np.zeros(len(first), np.int8)
+    for start in range(0, len(first), 1 << 18):
+        part = slice(start, start + (1 << 18))
+        a, b = cut[first[part]], units[second[part]]
+        for transposed in (False, True):
+            products = a * (b[:, _TRANSPOSED] if transposed else b)
+            signs = np.stack([symmetry_signs(_ROWS, _COLUMNS, number) for number in range(4)], axis=1)
+            cosine = products @ signs
+            number = cosine.argmax(axis=1)
+            cosine = cosine[np.arange(len(cosine)), number]
+            better = cosine > best[part]
+            best[part][better] = cosine[better]
+            symmetry[part][better] = (number + 4 * transposed)[better]
+    distance = np.sqrt(np.maximum(2.0 - 2.0 * best, 0.0))
+    keep = distance <= radius
+    return Candidates(
+        second[keep], first[keep], np.full(int(keep.sum()), window, np.int8), symmetry[keep], distance[keep]
+    )
+
+
+def _dense_pairs(
+    cut: np.ndarray, units: np.ndarray, radius: float, itself: bool, threads: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Give (first, second) within the radius among the invariants, by matrix products in blocks."""
+    a, b = invariants(cut), invariants(units).T.copy()
+    # Rounding of single precision must not lose a pair.
+    least = np.float32(1 - radius**2 / 2 - 1e-5)
+    columns = max(1, (1 << 22) // _BLOCK)
+
+    def block(start: int) -> tuple[np.ndarray, np.ndarray]:
+        firsts, seconds = [], []
+        for left in range(0, b.shape[1], columns):
+            near = np.flatnonzero(a[start : start + _BLOCK] @ b[:, left : left + columns] >= least)
+            width = min(columns, b.shape[1] - left)
+            firsts.append(near // width + start)
+            seconds.append(near % width + left)
+        return np.concatenate(firsts), np.concatenate(seconds)
+
+    with ThreadPoolExecutor(threads, thread_name_prefix="search") as pool:
+        yield from pool.map(block, range(0, len(a), _BLOCK))
+
+
+def _tree_pairs(
+    cut: np.ndarray, units: np.ndarray, radius: float, itself: bool, threads: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Give (first, second) within the radius among the main components of the invariants, by k-d trees."""
+    from scipy.spatial import cKDTree  # type: ignore[import-untyped]
+
+    a, b = invariants(cut), invariants(units)
+    # Turned to their main components, of which the first ten are searched: a projection shortens distances only.
+    centre = b.mean(axis=0)
+    _, axes = np.linalg.eigh(np.cov(b[:: max(1, len(b) // 50_000)].T))
+    axes = axes[:, ::-1][:, :_TREE_AXES]
+    left, right = (a - centre) @ axes, (b - centre) @ axes
+    left_order, right_order = np.argsort(left[:, 0], kind="stable"), np.argsort(right[:, 0], kind="stable")
+    left, right = np.ascontiguousarray(left[left_order]), np.ascontiguousarray(right[right_order])
+    reach = radius + 1e-5
+
+    def chunk(start: int) -> tuple[np.ndarray, np.ndarray]:
+        part = left[start : start + _TREE_ROWS]
+        # In one table each pair is met from its earlier side only.
+        low = start if itself else int(np.searchsorted(right[:, 0], part[0, 0] - reach))
+        high = int(np.searchsorted(right[:, 0], part[-1, 0] + reach, side="right"))
+        if high <= low:
+            return np.empty(0, np.int64), np.empty(0, np.int64)
+        trees = [cKDTree(rows, leafsize=24, balanced_tree=False) for rows in (part, right[low:high])]
+        near = trees[0].sparse_distance_matrix(trees[1], reach, output_type="ndarray")
+        first, second = left_order[near["i"] + start], right_order[near["j"] + low]
+        if itself:
+            keep = near["i"] + start < near["j"] + low
+            first, second = first[keep], second[keep]
+            return np.minimum(first, second), np.maximum(first, second)
+        return first, second
+
+    with ThreadPoolExecutor(threads, thread_name_prefix="search") as pool:
+        starts = iter(range(0, len(left), _TREE_ROWS))
+        waiting = deque(pool.submit(chunk, start) for start in islice(starts, threads + 1))
+        # Few results wait at a time, so that memory does not grow with the number of rows.
+        while waiting:
+            yield waiting.popleft().result()
+            waiting.extend(pool.submit(chunk, start) for start in islice(starts, 1))
+
+
+def _nearest(parts: list[Candidates], rows: int) -> Candidates:
+    """Keep of each ordered pair the nearest window and symmetry."""
+    if not parts:
+        none = np.empty(0, np.int64)
+        return Candidates(none, none, none.astype(np.int8), none.astype(np.int8), none.astype(np.float32))
+    joined = Candidates(
+        *(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Candidates))
+    )
+    order = np.argsort(joined.distance, kind="stable")
+    key = joined.cropped[order].astype(np.int64) * rows + joined.whole[order]
+    _, first = np.unique(key, return_index=True)
+    return joined.take(order[first])
