@@ -1,6 +1,21 @@
-"""The first audit: what is wrong with a data set, and the protocols that follow from it."""
+"""What is wrong with a data set, which of it may be used, and under which label."""
 
+from melascope.audit.policy import Policy, load_policy
+from melascope.audit.problems import Found
 from melascope.audit.protocol import PROTOCOLS, FlowStep, Prepared, apply_protocol, leakage
-from melascope.audit.verdict import CHECKS, Audit, audit
+from melascope.audit.verdict import CHECKS, KINDS, Audit, audit
 
-__all__ = ["CHECKS", "PROTOCOLS", "Audit", "FlowStep", "Prepared", "apply_protocol", "audit", "leakage"]
+__all__ = [
+    "CHECKS",
+    "KINDS",
+    "PROTOCOLS",
+    "Audit",
+    "FlowStep",
+    "Found",
+    "Policy",
+    "Prepared",
+    "apply_protocol",
+    "audit",
+    "leakage",
+    "load_policy",
+]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +101,9 @@ def split_data(
     if out is not None:
         target = Path(out)
         table.save(frame, target)
-        divided = Divided(divided.table, divided.counts, divided.shares, divided.sentences, _page(target, divided))
+        divided = Divided(
+            divided.table, divided.counts, divided.shares, divided.sentences, _page(target, divided, prepared.name)
+        )
     if ids is not None:
         write(frame, ids)
     return found, divided
@@ -128,16 +130,21 @@ def _divided(frame: pd.DataFrame, column: str, kept: int | None) -> Divided:
     ]
     if kept is not None:
         sentences.append(f"{kept:,} photographs stay where they stood; {len(frame) - kept:,} were placed now.")
+    if column == "fold":
+        counts, shares = (one.rename(columns=lambda fold: f"fold {fold}") for one in (counts, shares))
     named = counts.rename(index={code: diagnosis.name(str(code)) for code in counts.index})
     return Divided(frame, named, shares.set_axis(named.index), sentences)
 
 
-def _page(target: Path, divided: Divided) -> Path:
+def _page(target: Path, divided: Divided, protocol: str) -> Path:
+    from melascope.reports import wording
     from melascope.reports.split_report import split_report
 
     page = target.with_suffix(".html")
     partial = page.with_name(f".{page.name}.partial")
     title = f"How {target.stem} came out"
-    partial.write_text(split_report(title, divided.counts, divided.shares, divided.sentences), encoding="utf-8")
+    stamp = wording.stamp(True, protocol)
+    told = split_report(title, divided.counts, divided.shares, divided.sentences, stamp)
+    partial.write_text(told, encoding="utf-8")
     partial.replace(page)
     return page

@@ -11,7 +11,9 @@ from melascope.reports.data_report import FOOTER
 from melascope.reports.page import Drawing, Page, Points, Section, Table
 
 
-def split_report(title: str, counts: pd.DataFrame, shares: pd.DataFrame, sentences: Sequence[str]) -> str:
+def split_report(
+    title: str, counts: pd.DataFrame, shares: pd.DataFrame, sentences: Sequence[str], stamp: str = figures.UNAUDITED
+) -> str:
     """Return a split as one self-contained HTML page.
 
     Args:
@@ -19,6 +21,7 @@ def split_report(title: str, counts: pd.DataFrame, shares: pd.DataFrame, sentenc
         counts: Photographs of each diagnosis (rows) in each part or fold (columns).
         shares: Of each diagnosis' photographs, the share in each.
         sentences: How balanced it is.
+        stamp: For the figure.
     """
     parts = [str(part) for part in counts.columns]
     cells = zip(counts.to_numpy(), shares[counts.columns].to_numpy(), strict=True)
@@ -31,7 +34,7 @@ def split_report(title: str, counts: pd.DataFrame, shares: pd.DataFrame, sentenc
     told = "; ".join(f"{row[0]}: {', '.join(row[1:])}" for row in rows)
     blocks = [
         Points([("note", sentence) for sentence in sentences]),
-        Drawing(figures.shares(shares), f"{caption} {told}", caption, True),
+        Drawing(figures.shares(shares, stamp=stamp), f"{caption} {told}", caption, True),
         Table("Photographs, with shares of each diagnosis", ["diagnosis", *parts], rows),
     ]
     whole = wording.plural(int(counts.to_numpy().sum()), "photograph")
