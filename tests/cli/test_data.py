@@ -1,0 +1,167 @@
+"""`melascope data audit`, `split` and `show` as a person calls them, on generated photographs with planted problems."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from melascope.cli.main import _run
+from melascope.images import synthetic
+
+KINDS = {
+    "unreadable",
+    "byte_identical",
+    "same_photograph",
+    "id_conflict",
+    "authority_conflict",
+    "photograph_leak",
+    "lesion_leak",
+    "lesion_repeat",
+    "other_set_leak",
+    "shortcut",
+    "outlier",
+    "imbalance",
+    "label_suspect",
+    "personal_data",
+}
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory) -> Path:
+    root = synthetic.write_dataset(tmp_path_factory.mktemp("drawn") / "photographs", photographs=140, seed=4, size=64)
+    first = min((root / "Train" / "melanoma").glob("*.jpg"))
+    turned = Image.open(first).transpose(Image.Transpose.ROTATE_90).resize((90, 80))
+    turned.save(root / "Train" / "melanoma" / "SYN_9000001.png")
+    exif = Image.Exif()
+    exif[0x013B] = "Jane Doe"
+    Image.open(first).save(root / "Train" / "melanoma" / "SYN_9000002.jpg", exif=exif, quality=50)
+    return root
+
+
+@pytest.fixture
+def call(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MELASCOPE_CACHE", str(tmp_path / "cache"))
+
+    def run(*words: object) -> tuple[int, str, str]:
+        code = _run([str(word) for word in words])
+        told = capsys.readouterr()
+        assert "Traceback" not in told.err
+        assert "Unexpected" not in told.err
+        return code, told.out, told.err
+
+    return run
+
+
+def _state(folder: Path) -> dict[str, str]:
+    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_an_audit_writes_all_that_it_found_and_changes_no_image(call, photographs, tmp_path):
+    before = _state(photographs)
+    code, out, _ = call("data", "audit", photographs, "--authority", photographs / "metadata.csv", "--out", "AUDIT")
+    assert code == 1  # two planted files cannot be read
+    assert out.startswith("usable with exclusions")
+    assert _state(photographs) == before
+    folder = tmp_path / "AUDIT"
+    told = json.loads((folder / "audit.json").read_text())
+    assert set(told["kinds"]) == KINDS
+    assert all({"groups", "images", "by_class"} <= set(found) for found in told["kinds"].values())
+    problems = pd.read_csv(folder / "problems.csv")
+    assert problems.columns.tolist() == ["kind", "group", "image_id", "path", "diagnosis", "split", "evidence"]
+    for kind, found in told["kinds"].items():
+        rows = problems[problems["kind"] == kind]
+        assert (found["groups"], found["images"]) == (rows["group"].nunique(), rows["path"].nunique()), kind
+    same = problems[problems["kind"] == "same_photograph"]
+    assert {"SYN_9000001", "SYN_9000002"} <= set(same["image_id"])
+    carried = problems[problems["kind"] == "personal_data"].set_index("image_id")["evidence"]
+    assert "artist's name" in carried["SYN_9000002"]
+    assert "Jane" not in (folder / "audit.json").read_text() + (folder / "problems.csv").read_text()
+    clean, whole = pd.read_csv(folder / "clean.csv"), pd.read_parquet(folder / "clean.parquet")
+    assert clean["image_id"].tolist() == whole["image_id"].tolist()
+    assert {"image_id", "path", "diagnosis", "group"} <= set(clean)
+    excluded = pd.read_csv(folder / "excluded.csv")
+    assert len(clean) + len(excluded) == told["images"]
+    assert excluded["reason"].notna().all()
+    page = (folder / "report.html").read_text()
+    assert "The same photograph in different files" in page
+    assert len(page) < 20e6
+
+
+def test_fail_on_and_policy(call, photographs):
+    quick = ("data", "audit", photographs, "--no-suspects", "--out")
+    code, _, said = call(*quick, "A", "--fail-on", "same_photograph", "--fail-on", "other_set_leak")
+    assert code == 1
+    assert "not wanted: same_photograph (--fail-on)" in " ".join(said.split())
+    Path("policy.toml").write_text('[problems]\npersonal_data = "exclude"\nsame_photograph = "warn"\n')
+    call(*quick, "B", "--policy", "policy.toml")
+    strict, lenient = (pd.read_csv(f"{name}/excluded.csv") for name in "AB")
+    assert (strict["reason"] == "the same photograph, resized or changed, is kept").sum() == 2
+    assert set(lenient["reason"]) - set(strict["reason"]) == {"carries personal data"}
+    assert json.loads(Path("B/audit.json").read_text())["kinds"]["personal_data"]["action"] == "exclude"
+    assert json.loads(Path("B/audit.json").read_text())["kinds"]["label_suspect"]["looked_for"] is False
+    Path("policy.toml").write_text('[problems]\npersonal_dta = "exclude"\n')
+    code, _, said = call(*quick, "C", "--policy", "policy.toml")
+    assert code == 2
+    assert 'did you mean "personal_data"?' in " ".join(said.split())
+
+
+def test_against_another_set(call, photographs, tmp_path):
+    other = synthetic.write_dataset(tmp_path / "other", photographs=60, seed=99, size=64)
+    mine = min((photographs / "Train" / "nevus").glob("*.jpg"))
+    flipped = Image.open(mine).transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    flipped.save(other / "Train" / "nevus" / "SYN_8000001.jpg", quality=70)
+    call("data", "audit", photographs, "--no-suspects", "--against", other, "--out", "A", "--json")
+    problems = pd.read_csv("A/problems.csv")
+    leaks = problems[problems["kind"] == "other_set_leak"]
+    assert mine.stem in set(leaks["image_id"])
+    assert leaks.set_index("image_id").loc[mine.stem, "evidence"].startswith("other: SYN_8000001")
+
+
+def test_a_set_that_is_not_usable_is_audited_all_the_same(call):
+    for name in ("nevus", "melanoma"):
+        Path("set", name).mkdir(parents=True)
+        for number in range(4):
+            Path("set", name, f"{number}.jpg").write_bytes(b"")
+    code, out, _ = call("data", "audit", "set", "--out", "A")
+    assert code == 1
+    assert out.startswith("not usable")
+    assert len(pd.read_csv("A/excluded.csv")) == 8
+    assert pd.read_csv("A/clean.csv").empty
+
+
+def test_split_by_shares_folds_and_over_two_sets(call, photographs, tmp_path):
+    code, out, _ = call(
+        "data", "split", photographs, "--fraction", "train=0.8", "--fraction", "calibrate=0.2", "--out", "p.csv"
+    )
+    assert code == 1
+    assert "groups of photograph, lesion and patient are torn apart" in " ".join(out.split())
+    first = pd.read_csv("p.csv")
+    assert set(first["part"]) == {"train", "calibrate", "test"}
+    assert Path("p.html").exists()
+    other = synthetic.write_dataset(tmp_path / "other", photographs=60, seed=99, size=64)
+    for path in list(other.rglob("SYN_*.jpg")):
+        path.rename(path.with_name(path.name.replace("SYN_", "NEW_")))
+    code, out, _ = call(
+        "data", "split", photographs, other, "--folds", "3", "--out", "f.csv", "--ids", "i.csv", "--json"
+    )
+    both = pd.read_csv("f.csv")
+    assert set(both["source"]) == {"photographs", "other"}
+    assert json.loads(out)["counts"]["melanoma"].keys() == {"fold 0", "fold 1", "fold 2"}
+    call("data", "split", photographs, other, "--keep", "p.csv", "--out", "q.csv")
+    second = pd.read_csv("q.csv").set_index("image_id")["part"]
+    kept = first[first["image_id"].isin(second.index)]
+    assert (second[kept["image_id"]].to_numpy() == kept["part"].to_numpy()).all()
+    assert call("data", "split", photographs, "--folds", "3", "--fraction", "train=1", "--out", "x.csv")[0] == 2
+    assert call("data", "split", photographs, "--fraction", "train", "--out", "x.csv")[0] == 2
+
+
+def test_show_draws_grids_by_class_and_source(call, photographs):
+    call("data", "show", photographs, "--out", "data.html")
+    page = Path("data.html").read_text()
+    assert "By class: 8 photographs of each" in page
