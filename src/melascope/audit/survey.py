@@ -23,6 +23,7 @@ from melascope.audit.problems import Found
 from melascope.audit.protocol import Prepared, apply_protocol
 from melascope.audit.reasons import NOT_USABLE
 from melascope.audit.verdict import Audit, audit
+from melascope.bundle import load_bundle
 from melascope.datasets import Pack, find_same, pack, read, scan, table
 from melascope.errors import DataError
 from melascope.images import Geometry, decode, read_file
@@ -107,6 +108,7 @@ def survey(
     """
     looking = looking or Looking()
     policy = Policy() if looking.policy is None else load_policy(looking.policy)
+    _refuse_early(looking)
     frame = _read(data, images, authority, spellings)
     now = provenance.state(frame)
     if looking.audit is not None:
@@ -145,6 +147,19 @@ def _read(
     for frame, one in zip(frames, several, strict=True):
         frame["source"] = frame["source"].fillna(Path(one).resolve().name)
     return table.check(pd.concat(frames, ignore_index=True).drop_duplicates("path", ignore_index=True))
+
+
+def _refuse_early(looking: Looking) -> None:
+    """Refuse what is named but cannot be used, before thousands of photographs are read."""
+    if looking.predictions is not None:
+        predictions(looking.predictions)
+    if looking.bundle is not None:
+        load_bundle(looking.bundle)
+    for other in looking.against:
+        if str(other).lower().endswith(other_sets.BUNDLE_ENDING):
+            load_bundle(other)
+        elif not Path(other).exists():
+            raise DataError(f"--against {other}: there is no such folder, table or bundle.")
 
 
 def _suspects(scanned: pd.DataFrame, looking: Looking, threads: int, progress: Progress) -> Found:

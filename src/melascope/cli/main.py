@@ -99,7 +99,7 @@ def _os_error(error: OSError) -> str:
     where = f" ({error.filename})" if error.filename else ""
     # numpy tells of a disk that filled up by "N requested and M written", without the system's number.
     if error.errno == errno.ENOSPC or (error.errno is None and "requested and" in str(error)):
-        return f"The disk is full{where}. Free some space and repeat the command; a run goes on with --resume, all else by itself."
+        return f"The disk is full{where}. Free some space and repeat the command; a run goes on with --resume."
     if error.errno in (errno.EEXIST, errno.ENOTDIR):
         return f"A file stands where a folder is needed{where}. Name another place."
     if error.errno in (errno.EACCES, errno.EPERM):

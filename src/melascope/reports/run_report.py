@@ -12,6 +12,7 @@ import pandas as pd
 from melascope.reports import data_sections as data
 from melascope.reports import figures, run_examples, run_results, run_summary, run_trust, wording
 from melascope.reports.album import Album, LoadPicture
+from melascope.reports.audit_sections import audit_details
 from melascope.reports.data_report import FOOTER
 from melascope.reports.page import Code, Details, Drawing, Page, Points, Row, Section, Text
 
@@ -183,7 +184,11 @@ def _data(inputs: RunReport, table: pd.DataFrame, album: Album, stamp: str) -> l
 
 
 def _audit(inputs: RunReport, album: Album, stamp: str) -> list[Any]:
-    return [*data.audit_summary(inputs.audit), *data.audit_pictures(inputs.problems, album, stamp)]
+    return [
+        *data.audit_summary(inputs.audit),
+        *audit_details(inputs.audit, album, stamp),
+        *data.audit_pictures(inputs.problems, album, stamp),
+    ]
 
 
 def _methods(inputs: RunReport, table: pd.DataFrame, stamp: str) -> list[Any]:

@@ -210,6 +210,8 @@ def _settings(
 ) -> dict[str, Any]:
     """Return what decides a run, JSON-ready; the recipe and its weights are checked before any work."""
     resolved = recipes.load(recipe)
+    if parts is not None:
+        fixed(parts)  # a misspelt file is told before the photographs are read
     if resolved.network.weights is not None:
         checkpoint.read(resolved.network.weights)
     if epochs is not None:
