@@ -10,11 +10,11 @@ them. A pair of an original and its copy counts for recall; of all other pairs, 
 against precision (the table of metadata needs `image_id` and `lesion_id`). Without --data lesions are generated.
 
 The peers live in an environment of their own: `python -m venv PEERS; PEERS/bin/pip install imagehash cleanvision`,
-then --peers-python PEERS/bin/python. imagehash: 64-bit hashes, up to 10 bits apart (Krawetz, "Looks Like It", 2011: more
-than 10 is likely another picture; also the default of imagededup). cleanvision: its own near and exact duplicates.
+then --peers-python PEERS/bin/python. imagehash: 64-bit hashes, up to 10 bits apart (Krawetz, "Looks Like It", 2011:
+more than 10 is likely another picture; also the default of imagededup). cleanvision: its near and exact duplicates.
 
 --match counts, of the ids that two folders share, how many are found as the same photograph. --scale times the exact
-search of whole photographs (all eight symmetries, no crops) on made fingerprints, of which every hundredth is a near copy.
+search of whole photographs (all eight symmetries, no crops) on made fingerprints; every hundredth has a near copy.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from benchmarks.duplicate_peers import peers
 from melascope.datasets.fingerprint import coefficients_of, fingerprint
 from melascope.datasets.identity import sha256
 from melascope.datasets.same import find_same
@@ -43,29 +44,7 @@ from melascope.datasets.same_pairs import turned
 from melascope.images import decode, synthetic
 
 KINDS = ("resize", "squash", "jpeg", "crop", "brightness", "symmetry")
-HASHES = ("phash", "dhash", "whash", "average_hash")
-HASH_DISTANCE = 10
 TARGET = 0.99
-
-PEER = """
-import json, sys
-from pathlib import Path
-folder, out = sys.argv[1:]
-paths = sorted(Path(folder).iterdir())
-import imagehash
-from PIL import Image
-result = {"names": [path.name for path in paths], "hashes": {}}
-for name in ("phash", "dhash", "whash", "average_hash"):
-    result["hashes"][name] = [str(getattr(imagehash, name)(Image.open(path))) for path in paths]
-from cleanvision import Imagelab
-lab = Imagelab(filepaths=[str(path) for path in paths])
-lab.find_issues({"near_duplicates": {}, "exact_duplicates": {}}, n_jobs=1, verbose=False)
-result["sets"] = [
-    [Path(name).name for name in group] for kind in ("near_duplicates", "exact_duplicates")
-    for group in lab.info[kind]["sets"]
-]
-Path(out).write_text(json.dumps(result))
-"""
 
 
 def changed(image: Image.Image, kind: str, rng: np.random.Generator) -> Image.Image:
@@ -127,33 +106,6 @@ def generated(folder: Path, count: int = 600) -> list[Path]:
     for number, path in enumerate(paths):
         Image.fromarray(synthetic.lesion(number, "MEL" if number % 2 else "NV", (150, 200))).save(path, quality=92)
     return paths
-
-
-def peers(python: str, paths: list[Path], folder: Path) -> dict[str, set[tuple[int, int]]]:
-    """Return the pairs of positions that each peer takes for the same."""
-    together = folder / "together"
-    together.mkdir()
-    for number, path in enumerate(paths):
-        (together / f"{number:06d}{path.suffix}").symlink_to(path.resolve())
-    answer = folder / "peers.json"
-    subprocess.run([python, "-c", PEER, str(together), str(answer)], check=True, stdout=subprocess.DEVNULL)
-    told = json.loads(answer.read_text())
-    position = {name: int(name.split(".")[0]) for name in told["names"]}
-    order = np.array([position[name] for name in told["names"]])
-    found: dict[str, set[tuple[int, int]]] = {}
-    for name in HASHES:
-        bits = np.array([int(value, 16) for value in told["hashes"][name]], dtype=np.uint64)
-        pairs: set[tuple[int, int]] = set()
-        for row in range(len(bits)):
-            near = np.flatnonzero(np.bitwise_count(bits[row + 1 :] ^ bits[row]) <= HASH_DISTANCE) + row + 1
-            pairs |= {(int(a), int(b)) for a, b in np.sort(np.stack([np.full(len(near), order[row]), order[near]], 1))}
-        found[f"imagehash {name}"] = pairs
-    found["cleanvision"] = {
-        (min(pair), max(pair))
-        for group in told["sets"]
-        for pair in itertools.combinations((position[name] for name in group), 2)
-    }
-    return found
 
 
 def judged(pairs: set[tuple[int, int]], planted: pd.DataFrame, first: int, lesions: np.ndarray) -> dict[str, Any]:

@@ -9,8 +9,6 @@ import click
 import pytest
 from tests.archive_server import Server, status
 
-from melascope.cli import fetch as cli_fetch
-from melascope.cli.data import data
 from melascope.cli.main import _run
 from melascope.datasets.archive_http import Patience
 

@@ -171,6 +171,16 @@ def test_two_shots_of_one_lesion_are_a_repeat(tmp_path):
     assert pairs["evidence"].str.startswith("two shots of one lesion").all()
 
 
+def test_a_retouched_copy_is_the_same_photograph(originals, tmp_path):
+    image = np.asarray(photograph(8)).copy()
+    image[20:60, 31] = 60
+    path = write(tmp_path / "with a hair.jpg", Image.fromarray(image))
+    (pair,) = find_same(scanned([*originals, path]), threads=1).to_dict("records")
+    assert (pair["a"], pair["b"], pair["relation"]) == (8, 12, "same_photograph")
+    assert 0.005 < pair["retouched"] < 0.1
+    assert "retouched" in pair["evidence"]
+
+
 def test_against_another_table(originals, tmp_path):
     crop = write(tmp_path / "crop.jpg", photograph(2).crop((0, 0, 108, 81)))
     larger = write(tmp_path / "larger.png", photograph(6).resize((240, 180)))

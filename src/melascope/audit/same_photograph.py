@@ -11,6 +11,7 @@ import pandas as pd
 
 from melascope.audit.problems import Found, problems, readable
 from melascope.datasets import connected
+from melascope.datasets.same_index import DENSE_ROWS
 
 COLUMNS = {"same_photograph": "same", "lesion_repeat": "repeat"}
 """The relation that a pair of photographs was found to have, and the column that tells of it."""
@@ -48,10 +49,17 @@ def mark(table: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
 
 
 def find(table: pd.DataFrame) -> Found:
-    """Return every photograph that stands in several files which are not byte-identical; a group per photograph."""
+    """Return every photograph that stands in several files which are not byte-identical; a group per photograph.
+
+    Returns:
+        Problems, and details: `contents` (different files searched) and `crops_searched` (whether cropped copies could
+        be found too, which costs the square of their number).
+    """
     rows = readable(table)
     if "same" not in rows.columns:
         return Found(problems("same_photograph", rows.iloc[:0], np.empty(0), ""))
+    contents = int(rows["sha256"].nunique())
+    details = {"contents": contents, "crops_searched": contents <= DENSE_ROWS}
     rows = rows[rows["same"].notna()]
     keys = connected(rows, ["same"])
-    return Found(problems("same_photograph", rows, keys, "the same as " + rows["same_evidence"]))
+    return Found(problems("same_photograph", rows, keys, "the same as " + rows["same_evidence"]), details)

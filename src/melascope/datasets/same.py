@@ -32,6 +32,7 @@ COLUMNS = (
     "correlation",
     "remainder",
     "noise",
+    "retouched",
 )
 """What `find_same` returns."""
 
@@ -64,9 +65,11 @@ def find_same(
         One row per pair: `a` and `b` (positions; `b` in `against` if given, else `a < b`), `symmetry` (what turns
         `b` as `a` lies), `relation` (`same_photograph` or `lesion_repeat`), `evidence` (a sentence), `identical_bytes`,
         `top`, `bottom`, `left`, `right` (the part of `a` that `b` shows, of 0 to 1; beyond that where `b` shows more),
-        `correlation` of structures of 1/18 to 1/10 of a side, `remainder` (grey levels) of those of 1/10 to 1/4, and
-        `noise` (remainder of the finest). Files with identical bytes are compared as one: each further one has a pair
-        with the first. `attrs["crops"]` tells whether cropped copies were searched.
+        `correlation` of structures of 1/18 to 1/10 of a side, `remainder` of those of 1/10 to 1/4 (what differs, as
+        the grey levels of a noise as strong), and
+        `noise` (of the finest), `retouched` (the share of the pixels left out, such as hair that was removed).
+        Files with identical bytes are compared as one: each further one has a pair with the first.
+        `attrs["crops"]` tells whether cropped copies were searched.
     """
     from threadpoolctl import threadpool_limits
 
@@ -164,6 +167,7 @@ def _identical(first: _Contents, second: _Contents) -> pd.DataFrame:
             "correlation": 1.0,
             "remainder": 0.0,
             "noise": 0.0,
+            "retouched": 0.0,
         },
         columns=list(COLUMNS),
     )
@@ -207,7 +211,9 @@ def _evidence(pair: dict[Any, Any]) -> str:
     where = SYMMETRIES[pair["symmetry"]]
     what = (
         f"{where}, {100 * sides[1]:.0f} % of the width and {100 * sides[0]:.0f} % of the height in common; registered, "
-        f"their details correlate {pair['correlation']:.3f}, and they differ by {pair['remainder']:.1f} grey levels in "
-        f"coarse structures and {pair['noise']:.1f} in the finest"
+        f"their details correlate {pair['correlation']:.3f}, and what differs is as strong as noise of "
+        f"{pair['remainder']:.1f} grey levels in coarse structures and of {pair['noise']:.1f} in the finest"
     )
+    if pair["retouched"]:
+        what += f", apart from {100 * pair['retouched']:.0f} % of the pixels that were retouched"
     return f"one photograph: {what}" if pair["same"] else f"two shots of one lesion: {what}"

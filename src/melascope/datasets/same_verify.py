@@ -37,6 +37,8 @@ _FINE_SIDE = 64
 
 # Half waves along a side, at the full grid.
 _BANDS = ((4, 10), (10, 18), (18, 28), (28, 40), (40, 60))
+# Hair removal touches up to so much of a hairy photograph.
+_MOST_RETOUCHED = 0.3
 # Rounding to whole grey levels leaves .3.
 _ROUNDING = 0.3
 
@@ -50,11 +52,14 @@ class Comparison:
     correlation: np.ndarray
     """`(n, 5)`: of the registered pixels, by structure size from coarse to fine (`_BANDS`)."""
     remainder: np.ndarray
-    """`(n, 5)`: what differs, in grey levels, by structure size."""
+    """`(n, 5)`: what differs, by structure size, as the grey levels of white noise that would be as strong there."""
+
+    retouched: np.ndarray
+    """`(n,)`: the share of the pixels that stand out from what differs, and are left out of it; 0 where few do."""
 
     @property
     def noise(self) -> np.ndarray:
-        """Grey levels by which the finest structures differ."""
+        """What differs in the finest structures, as `remainder`."""
         level: np.ndarray = np.sqrt((self.remainder[:, 3] ** 2 + self.remainder[:, 4] ** 2) / 2 + _ROUNDING**2)
         return level
 
@@ -62,11 +67,13 @@ class Comparison:
     def same(self) -> np.ndarray:
         """Whether what differs is no more, and no coarser, than what a copy may lose."""
         coarse, middle = self.remainder[:, 0], self.remainder[:, 1]
-        even = coarse < 2.6 * self.noise
+        alike = (self.correlation[:, 0] > 0.985) & (self.correlation[:, 1] > 0.93) & (coarse < 9.5) & (middle < 7.5)
+        even = (coarse < 2.6 * self.noise) & (middle < 2.35 * self.noise)
         # Brightening saturates the brightest parts, which leaves a faint coarse remainder.
-        faint = (coarse < 6) & (middle < 3) & (coarse < 5.5 * self.noise)
-        alike = (self.correlation[:, 0] > 0.985) & (self.correlation[:, 1] > 0.93)
-        found: np.ndarray = alike & (coarse < 9.5) & (middle < 7.5) & (middle < 2.35 * self.noise) & (even | faint)
+        faint = (coarse < 7.6) & (middle < 3.5) & (coarse < 6.5 * self.noise) & (middle < 3 * self.noise)
+        # Dense hair is so strong a signal that its resampling outweighs the noise; it registers to the last detail.
+        detailed = (self.correlation[:, :4] > (0.999, 0.9985, 0.9955, 0.98)).all(axis=1)
+        found: np.ndarray = alike & (even | faint | detailed)
         return found
 
     @property
@@ -106,7 +113,37 @@ def compare(first: np.ndarray, second: np.ndarray, windows: np.ndarray, grid: in
         inside, own = _overlap(windows[outside])
         moved[outside] = _sampled(first[outside], inside, grid)
         second[outside] = _sampled(second[outside], own, grid)
-    return Comparison(windows, *_bands(moved, second, grid))
+    fitted = _fitted(moved, second)
+    plain = _bands(fitted, second, grid)
+    result = Comparison(windows, *plain, np.zeros(len(windows)))
+    edited = np.flatnonzero(~result.same)
+    if not len(edited):
+        return result
+    # Hair removed, a scale or a mark painted in: the rest is still the same photograph.
+    known, share = _unedited(moved[edited], fitted[edited], second[edited])
+    again = _bands(known, second[edited], grid)
+    trial = Comparison(windows[edited], again[0], again[1] / np.sqrt(1 - share[:, None]), share)
+    told = np.flatnonzero(trial.same & (share <= _MOST_RETOUCHED))
+    for whole, part in zip(plain, (trial.correlation, trial.remainder), strict=True):
+        whole[edited[told]] = part[told]
+    result.retouched[edited[told]] = share[told]
+    return result
+
+
+def _unedited(moved: np.ndarray, fitted: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first with the second's pixels wherever they differ much more than most do, and the share of those."""
+    out = np.zeros(second.shape, bool)
+    for _ in range(3):
+        difference = fitted - second
+        centred = np.abs(difference - np.median(difference, axis=(1, 2), keepdims=True))
+        usual = 1.4826 * np.median(centred, axis=(1, 2), keepdims=True) + np.float32(_ROUNDING)
+        out = centred > 3.5 * usual
+        # What lies next to such a pixel is touched by it as well.
+        for axis in (1, 2):
+            out = out | np.roll(out, 1, axis=axis) | np.roll(out, -1, axis=axis)
+        # The brightness was fitted to the edited pixels, too.
+        fitted = _fitted(moved, np.where(out, fitted, second))
+    return np.where(out, second, fitted), out.mean(axis=(1, 2))
 
 
 def _overlap(windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -136,10 +173,11 @@ def _analysis(grid: int) -> tuple[np.ndarray, np.ndarray]:
     return waves.astype(np.float32), band.ravel()
 
 
-def _bands(moved: np.ndarray, second: np.ndarray, grid: int) -> tuple[np.ndarray, np.ndarray]:
+def _bands(fitted: np.ndarray, second: np.ndarray, grid: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the correlation and the remainder `(n, 5)` by structure size."""
     waves, band = _analysis(grid)
-    difference = _fitted(moved, second) - second
-    a, b, d = ((waves @ images @ waves.T).reshape(len(images), -1) for images in (moved, second, difference))
+    a, b = ((waves @ images @ waves.T).reshape(len(images), -1) for images in (fitted, second))
+    d = a - b
     correlation, remainder = np.empty((len(a), len(_BANDS))), np.empty((len(a), len(_BANDS)))
     for number in range(len(_BANDS)):
         here = band == number

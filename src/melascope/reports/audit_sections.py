@@ -133,6 +133,7 @@ def audit_details(audit: Found, album: Album, stamp: str) -> list[Any]:
 
     folds: Sequence[tuple[str, Callable[[], list[Any]]]] = (
         ("Filed and official diagnoses", lambda: disagreement(audit)),
+        ("How the same photograph was searched", lambda: searched(details("same_photograph"))),
         ("What the number of lesions allows", lambda: imbalance(details("imbalance"))),
         ("Shortcuts: what tells the diagnosis without the lesion", lambda: shortcuts(details("shortcut"), stamp)),
         ("Diagnoses that may be wrong", lambda: suspects(details("label_suspect"), album, stamp)),
@@ -141,6 +142,14 @@ def audit_details(audit: Found, album: Album, stamp: str) -> list[Any]:
     )
     blocks = [(title, make()) for title, make in folds]
     return [Details(title, found) for title, found in blocks if found]
+
+
+def searched(details: Found) -> list[Any]:
+    """Return how the same photograph was searched; nothing where it was not."""
+    if not details:
+        return []
+    crops = "crops included" if details["crops_searched"] else "but crops were not searched among so many"
+    return [Text(f"All pairs of {wording.count(details['contents'])} different files were compared, {crops}.")]
 
 
 def rights(details: Found) -> list[Any]:
