@@ -71,7 +71,7 @@ def test_a_split_is_the_same_on_every_machine():
 
 
 FIRST_EIGHT_IN_TEST = ["L0", "L1", "L3", "L4", "L5", "L6", "L8", "L11"]
-FIRST_TWELVE_FOLDS = [0, 0, 0, 0, 0, 0, 3, 3, 0, 0, 3, 1]
+FIRST_TWELVE_FOLDS = [2, 2, 2, 2, 2, 2, 0, 0, 2, 2, 0, 3]
 
 
 def test_added_rows_move_few_others():
@@ -191,8 +191,17 @@ def test_single_groups_of_rare_diagnoses_spread_over_folds():
     table = pd.DataFrame({"image_id": [f"I{i}" for i in range(100)], "diagnosis": codes})
     table = datasets.check(table.assign(path=table["image_id"], group=table["image_id"]))
     fold = datasets.folds(table, 5)
-    assert sorted(fold[95:]) == [0, 1, 2, 3, 4]
-    assert sorted(fold.value_counts()) == [20] * 5
+    assert fold[95:].value_counts().max() <= 2
+    assert fold.value_counts().max() - fold.value_counts().min() <= 2
+
+
+def test_added_rows_move_few_to_another_fold():
+    table = make_table()
+    before = datasets.folds(table, 5, seed=1)
+    more = make_table(4040).iloc[len(table) :]
+    assert len(more) > 30
+    after = datasets.folds(pd.concat([table, more], ignore_index=True), 5, seed=1)
+    assert (before.to_numpy() != after[: len(table)].to_numpy()).mean() < 0.02
 
 
 def test_folds_that_cannot_be_made_are_refused():

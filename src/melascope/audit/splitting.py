@@ -113,6 +113,8 @@ def _divided(frame: pd.DataFrame, column: str, kept: int | None) -> Divided:
     order = [part for part in ("train", "tune", "calibrate", "test") if (frame[column] == part).any()]
     counts = pd.crosstab(frame["diagnosis"], frame[column])
     counts = counts.reindex(index=diagnosis.ordered(counts.index), columns=order or sorted(counts.columns))
+    if column == "fold":
+        counts = counts.rename(columns=lambda fold: f"fold {fold}")
     shares = counts.div(counts.sum(axis=1), axis=0)
     whole = counts.sum() / counts.to_numpy().sum()
     # A diagnosis in twenty photographs cannot follow the shares of the whole; the others should.
@@ -130,8 +132,6 @@ def _divided(frame: pd.DataFrame, column: str, kept: int | None) -> Divided:
     ]
     if kept is not None:
         sentences.append(f"{kept:,} photographs stay where they stood; {len(frame) - kept:,} were placed now.")
-    if column == "fold":
-        counts, shares = (one.rename(columns=lambda fold: f"fold {fold}") for one in (counts, shares))
     named = counts.rename(index={code: diagnosis.name(str(code)) for code in counts.index})
     return Divided(frame, named, shares.set_axis(named.index), sentences)
 

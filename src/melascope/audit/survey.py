@@ -217,7 +217,7 @@ def audit_data(data: PathLike, out: PathLike | None = None, progress: Progress =
 
 def _lean(frame: pd.DataFrame) -> pd.DataFrame:
     """Leave out what only the audit needs; it stands in `audited.parquet`."""
-    gone = {"phash", "fingerprint", "personal", "attribution", "error_kind", "error"}
+    gone = {"phash", "fingerprint", "personal", "error_kind", "error"}
     return frame[[c for c in frame.columns if c not in gone and not c.startswith("trait_") and "evidence" not in c]]
 
 
