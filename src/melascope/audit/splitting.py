@@ -11,9 +11,9 @@ from typing import Any
 import pandas as pd
 
 from melascope import diagnosis
+from melascope.audit import survey as look
 from melascope.audit.protocol import apply_protocol
 from melascope.audit.provenance import refuse_unusable
-from melascope.audit.survey import Survey, survey
 from melascope.datasets import check_trainable, fixed, folds, lesion_counts, split, table
 from melascope.datasets.fixed import keep_placed, write
 from melascope.progress import Progress, silent
@@ -62,7 +62,7 @@ def split_data(
     protocol: str = "clean",
     progress: Progress = silent,
     **reading: Any,
-) -> tuple[Survey, Divided]:
+) -> tuple[look.Survey, Divided]:
     """Split a data set into parts, or folds, by photograph, lesion and patient.
 
     Args:
@@ -80,10 +80,10 @@ def split_data(
     Raises:
         DataError: When the data cannot be used, or the wish makes no sense.
     """
-    found = survey(data, progress=progress, **reading)
-    refuse_unusable(found.audit.verdict, found.audit.reasons)
+    found = look.survey(data, progress=progress, **reading)
     prepared = apply_protocol(found.scanned, found.audit, protocol)
     check_trainable(prepared.table)
+    refuse_unusable(found.audit.verdict, found.audit.reasons)
     frame = prepared.table.drop(columns=["part"], errors="ignore")
     column = "part" if folds_wanted is None else "fold"
 

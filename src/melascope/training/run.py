@@ -272,10 +272,10 @@ class _Started:
             looking=look.Looking(audit=s.get("audit"), audited=not s.get("unaudited")),
             progress=self.progress,
         )
-        if found.audited:
-            refuse_unusable(found.audit.verdict, found.audit.reasons)
         prepared = apply_protocol(found.scanned, found.audit, s["protocol"])
         warnings = [*prepared.warnings, *check_trainable(prepared.table)]
+        if found.audited:
+            refuse_unusable(found.audit.verdict, found.audit.reasons)
         if not found.audited:
             warnings.insert(0, "Unaudited: copies were not searched and no refusal of the audit was heeded.")
         parts = self._parts(prepared)
