@@ -32,6 +32,7 @@ format: $(STAMPS)/dev  ## Format and mend what can be mended
 bench: $(STAMPS)/dev  ## Run the benchmarks, peers beside us (BENCH_ARGS="--data FOLDER" for real images)
 	$(BIN)/python -m benchmarks.training $(BENCH_ARGS)
 	$(BIN)/python -m benchmarks.predict $(BENCH_ARGS)
+	$(BIN)/python -m benchmarks.duplicates $(BENCH_ARGS)
 
 requirements:  ## Pin the dependencies again, with hashes
 	@for extra in base train dev; do \
