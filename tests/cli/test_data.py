@@ -95,7 +95,7 @@ def test_an_audit_writes_all_that_it_found_and_changes_no_image(call, photograph
 
 def test_fail_on_and_policy(call, photographs):
     quick = ("data", "audit", photographs, "--no-suspects", "--out")
-    code, _, said = call(*quick, "A", "--fail-on", "same_photograph", "--fail-on", "other_set_leak")
+    code, _, said = call(*quick, "A", "--fail-on", "same_photograph")
     assert code == 1
     assert "not wanted: same_photograph (--fail-on)" in " ".join(said.split())
     Path("policy.toml").write_text('[problems]\npersonal_data = "exclude"\nsame_photograph = "warn"\n')
@@ -165,3 +165,63 @@ def test_show_draws_grids_by_class_and_source(call, photographs):
     call("data", "show", photographs, "--out", "data.html")
     page = Path("data.html").read_text()
     assert "By class: 8 photographs of each" in page
+
+
+def test_an_audit_that_leaves_nothing_is_written_all_the_same(call, photographs):
+    code, out, _ = call("data", "audit", photographs, "--no-suspects", "--against", photographs, "--out", "A")
+    assert code == 1
+    assert out.startswith("not usable")
+    assert "stands in another set too" in " ".join(out.split())
+    told = json.loads(Path("A/audit.json").read_text())
+    assert told["verdict"] == "not usable"
+    assert len(pd.read_csv("A/excluded.csv")) == told["images"]
+    assert Path("A/report.html").exists()
+
+
+def test_files_without_a_single_diagnosis(call):
+    Path("set").mkdir()
+    for number in range(3):
+        Image.fromarray(synthetic.lesion(number, "NV", size=32)).save(f"set/a{number}.jpg")
+    Path("labels.csv").write_text("image_id,diagnosis\na0,\na1,\na2,\n")
+    code, out, _ = call("data", "audit", "labels.csv", "--images", "set", "--no-suspects", "--out", "A")
+    assert code == 0
+    assert out.startswith("not usable")
+    assert "3 photographs have no diagnosis." in out
+    assert pd.read_csv("A/excluded.csv")["reason"].str.startswith("Not usable").all()
+
+
+def test_a_gate_that_cannot_shut_is_refused(call, photographs):
+    for kind, more in (("label_suspect", ["--no-suspects"]), ("other_set_leak", []), ("authority_conflict", [])):
+        code, _, said = call("data", "audit", photographs, "--out", "A", "--fail-on", kind, *more)
+        assert code == 2
+        assert f"--fail-on {kind}" in " ".join(said.split())
+
+
+def test_what_is_read_is_not_overwritten(call, photographs):
+    table = photographs / "metadata.csv"
+    before = table.read_bytes()
+    assert call("data", "split", photographs, "--authority", table, "--out", table)[0] == 2
+    assert call("data", "audit", photographs, "--out", photographs)[0] == 2
+    assert call("data", "split", photographs, "--out", "f.csv", "--ids", "f.csv")[0] == 2
+    assert call("data", "show", photographs, "--out", "s.csv")[0] == 2
+    assert table.read_bytes() == before
+
+
+def test_a_split_by_an_audit_has_the_rows_that_the_audit_left(call, photographs):
+    Path("policy.toml").write_text('[problems]\nlabel_suspect = "exclude"\noutlier = "exclude"\n')
+    authority = photographs / "metadata.csv"
+    call("data", "audit", photographs, "--authority", authority, "--policy", "policy.toml", "--out", "A")
+    assert "the diagnosis may be wrong" in set(pd.read_csv("A/excluded.csv")["reason"])
+    call("data", "split", photographs, "--authority", authority, "--audit", "A", "--out", "s.csv")
+    assert set(pd.read_csv("s.csv")["path"]) == set(pd.read_csv("A/clean.csv")["path"])
+    # An authority that was not there then is another state of the data.
+    code, _, said = call("data", "split", photographs, "--audit", "A", "--out", "t.csv")
+    assert code == 2
+    assert "as they are now" in " ".join(said.split())
+
+
+def test_names_that_stand_for_several_photographs_are_not_written_as_ids(call, photographs, tmp_path):
+    other = synthetic.write_dataset(tmp_path / "other", photographs=60, seed=99, size=64)
+    code, _, said = call("data", "split", photographs, other, "--out", "f.csv", "--ids", "i.csv")
+    assert code == 2
+    assert "stand for photographs in several parts" in " ".join(said.split())

@@ -88,7 +88,7 @@ def test_what_the_audit_calls_not_usable_is_refused_and_unaudited_overrides(reci
         copy = broken / path.relative_to(photographs)
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(path.read_bytes() if number % 9 < 4 else b"")
-    with pytest.raises(DataError, match=r"files cannot be read. Mend the data set, .* --unaudited"):
+    with pytest.raises(DataError, match=r"files cannot be read. Mend the data set; .* --unaudited"):
         melascope.train(broken, tmp_path / "A", recipe=recipe)
     run = melascope.train(broken, tmp_path / "B", recipe=recipe, unaudited=True)
     assert json.loads((run.path / "audit.json").read_text())["audited"] is False
@@ -116,3 +116,7 @@ def test_parts_of_ones_own_are_kept_unless_they_tear_a_lesion_apart(photographs,
     write(torn, tmp_path / "torn.csv")
     with pytest.raises(DataError, match="stand in several parts"):
         melascope.train(photographs, tmp_path / "C", recipe=recipe, authority=authority, parts=tmp_path / "torn.csv")
+    melascope.audit_data(photographs, out=tmp_path / "AUDIT", authority=authority)
+    asked = {"authority": authority, "parts": tmp_path / "torn.csv", "audit": tmp_path / "AUDIT", "unaudited": True}
+    run = melascope.train(photographs, tmp_path / "D", recipe=recipe, **asked)
+    assert json.loads((run.path / "audit.json").read_text())["audited"] is False

@@ -10,35 +10,40 @@ from typing import Any
 
 import pandas as pd
 
+from melascope.audit.problems import Found
 from melascope.audit.reasons import NOT_USABLE
 from melascope.datasets import table as tables
 from melascope.errors import DataError
 
+_TOLD = ("image_id", "diagnosis", "official_diagnosis", "lesion_id", "patient_id", "split")
 AUDITED = "audited.parquet"
 """Every photograph with what was found out about it, beside `audit.json`."""
 
 
 def state(frame: pd.DataFrame) -> dict[str, Any]:
-    """Return what tells whether data have changed: `files`, `bytes` and a `digest` over names, sizes, times, labels.
+    """Return what tells whether data have changed: `files`, `bytes` and a `digest`.
+
+    The digest is over paths, sizes and times of change, and over what labels, authorities and tables say of each.
 
     Args:
         frame: An image table as `read` returns it.
     """
     digest, total = hashlib.sha256(), 0
-    labels = frame["diagnosis"].fillna("")
-    for path, image_id, label in sorted(zip(frame["path"], frame["image_id"], labels, strict=True)):
+    told = [column for column in _TOLD if column in frame.columns]
+    cells = frame[told].astype("string").fillna("").agg("\0".join, axis=1)
+    for path, words in sorted(zip(frame["path"], cells, strict=True)):
         try:
             status = os.stat(path)  # noqa: PTH116 - a Path for each of a million files is slow
             size, changed = status.st_size, status.st_mtime_ns
         except OSError:
             size, changed = -1, -1
         total += max(size, 0)
-        digest.update(f"{path}\0{image_id}\0{label}\0{size}\0{changed}\n".encode())
+        digest.update(f"{path}\0{words}\0{size}\0{changed}\n".encode())
     return {"files": len(frame), "bytes": total, "digest": digest.hexdigest()}
 
 
-def reuse(folder: Path, frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Return the photographs of an audit that was made of these very data, and its summary.
+def reuse(folder: Path, frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any], dict[str, Found]]:
+    """Return the photographs of an audit that was made of these very data, its summary, and what its model suspected.
 
     Args:
         folder: Where `melascope data audit` wrote.
@@ -59,9 +64,20 @@ def reuse(folder: Path, frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, An
     if then.get("digest") != now["digest"]:
         changed = "" if then.get("files") == now["files"] else f" ({then.get('files'):,} then, {now['files']:,} now)"
         raise DataError(
-            f"The audit in {folder} is not of these photographs and labels as they are now{changed}. {again}"
+            f"The audit in {folder} is not of these photographs and labels as they are now{changed}; the same DATA, "
+            f"--authority and --spelling give the same. {again}"
         )
-    return tables.load(folder / AUDITED), summary
+    return tables.load(folder / AUDITED), summary, _suspected(folder, summary)
+
+
+def _suspected(folder: Path, summary: dict[str, Any]) -> dict[str, Found]:
+    """Return the one kind of problem that cannot be found again from the table, if it was looked for."""
+    kind = "label_suspect"
+    told = summary.get("kinds", {}).get(kind, {})
+    if not told.get("looked_for"):
+        return {}
+    problems = pd.read_csv(folder / "problems.csv", dtype="string")
+    return {kind: Found(problems[problems["kind"] == kind].reset_index(drop=True), told.get("details", {}))}
 
 
 def refuse_unusable(verdict: str, reasons: list[str]) -> None:
@@ -71,4 +87,4 @@ def refuse_unusable(verdict: str, reasons: list[str]) -> None:
         DataError: With the audit's first reason.
     """
     if verdict == NOT_USABLE:
-        raise DataError(f"{reasons[0]} Mend the data set, or train on it as it is with --unaudited.")
+        raise DataError(f"{reasons[0]} Mend the data set; run and train take it as it is with --unaudited.")

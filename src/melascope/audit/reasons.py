@@ -18,7 +18,7 @@ _SENTENCES = {
     "authority_conflict": "The authority contradicts the filed diagnosis of {groups:,} photographs ({images:,} files).",
     "photograph_leak": "{groups:,} photographs stand in Train and in Test.",
     "lesion_leak": "{groups:,} lesions or patients have photographs in Train and in Test ({images:,} files).",
-    "lesion_repeat": "{groups:,} lesions have several photographs ({images:,} files), which stay together in a split.",
+    "lesion_repeat": "{groups:,} lesions have several photographs ({images:,} files), which belong into one part.",
     "other_set_leak": "{images:,} photographs stand in another set too, or show a lesion or patient of it.",
     "shortcut": "The diagnosis can be told without the lesion, in {groups:,} ways: {evidence}.",
     "outlier": "{images:,} photographs are far from the rest in size, shape, brightness or sharpness, or misnamed.",
@@ -34,7 +34,7 @@ _ONE = {
     "authority_conflict": "The authority contradicts the filed diagnosis of 1 photograph.",
     "photograph_leak": "1 photograph stands in Train and in Test.",
     "lesion_leak": "1 lesion or patient has photographs in Train and in Test ({images:,} files).",
-    "lesion_repeat": "1 lesion has several photographs ({images:,} files), which stay together in a split.",
+    "lesion_repeat": "1 lesion has several photographs ({images:,} files), which belong into one part.",
     "other_set_leak": "1 photograph stands in another set too, or shows a lesion or patient of it.",
     "shortcut": "The diagnosis can be told without the lesion: {evidence}.",
     "outlier": "1 photograph is far from the rest in size, shape, brightness or sharpness, or misnamed.",
@@ -53,6 +53,10 @@ def judge(table: pd.DataFrame, problems: pd.DataFrame, policy: Policy) -> tuple[
     """
     fatal = _fatal(table, policy)
     reasons = fatal + [_sentence(kind, rows) for kind, rows in problems.groupby("kind", sort=False)]
+    unlabelled = int(readable(table)["diagnosis"].isna().sum())
+    if unlabelled:
+        what = "1 photograph has" if unlabelled == 1 else f"{unlabelled:,} photographs have"
+        reasons.append(f"{what} no diagnosis.")
     names = ambiguous_names(table)
     if names:
         reasons.append(

@@ -131,7 +131,10 @@ def _divided(frame: pd.DataFrame, column: str, kept: int | None) -> Divided:
         f"{lesions['known']:,} lesions are known by id, {lesions['assumed']:,} photographs are each taken for one.",
     ]
     if kept is not None:
-        sentences.append(f"{kept:,} photographs stay where they stood; {len(frame) - kept:,} were placed now.")
+        sentences.append(
+            f"{kept:,} photographs stay where they stood; {len(frame) - kept:,} were placed now: new ones, and those "
+            "whose lesion stood in several places."
+        )
     named = counts.rename(index={code: diagnosis.name(str(code)) for code in counts.index})
     return Divided(frame, named, shares.set_axis(named.index), sentences)
 

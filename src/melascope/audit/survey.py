@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -112,10 +112,10 @@ def survey(
     frame = _read(data, images, authority, spellings)
     now = provenance.state(frame)
     if looking.audit is not None:
-        scanned, before = provenance.reuse(Path(looking.audit), frame)
+        scanned, before, suspected = provenance.reuse(Path(looking.audit), frame)
         policy = policy if looking.policy is not None else from_json(before.get("policy", {}))
         scanned = scanned if limit is None else _draw(scanned, limit, seed)
-        return Survey(scanned, audit(scanned, policy), now)
+        return Survey(scanned, audit(scanned, policy, suspected), now, looking.audited)
     if limit is not None and limit < len(frame):
         frame = _draw(frame, limit, seed)
     threads = environment.threads()
@@ -205,7 +205,7 @@ def audit_data(data: PathLike, out: PathLike | None = None, progress: Progress =
         folder.mkdir(parents=True, exist_ok=True)
         # An old audit must not stand for the new data while this one is being written.
         (folder / "audit.json").unlink(missing_ok=True)
-        prepared = prepare(found)
+        found, prepared = prepare(found)
         table.save(found.scanned, folder / provenance.AUDITED)
         kept = _lean(found.scanned.iloc[:0] if prepared is None else prepared.table)
         table.save(kept, folder / "clean.parquet")
@@ -221,14 +221,15 @@ def _lean(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[[c for c in frame.columns if c not in gone and not c.startswith("trait_") and "evidence" not in c]]
 
 
-def prepare(found: Survey) -> Prepared | None:
-    """Apply the protocol clean; None where it leaves nothing, which the verdict says."""
+def prepare(found: Survey) -> tuple[Survey, Prepared | None]:
+    """Apply the protocol clean; where it leaves nothing, the verdict is that the set is not usable, and why."""
     try:
-        return apply_protocol(found.scanned, found.audit, "clean")
-    except DataError:
+        return found, apply_protocol(found.scanned, found.audit, "clean")
+    except DataError as error:
+        reasons = found.audit.reasons
         if found.audit.verdict != NOT_USABLE:
-            raise
-        return None
+            reasons = [f"Not usable: {str(error)[:1].lower()}{str(error)[1:]}", *reasons]
+        return replace(found, audit=replace(found.audit, verdict=NOT_USABLE, reasons=reasons)), None
 
 
 def write_audit(folder: Path, found: Survey, prepared: Prepared | None) -> dict[str, Any]:
@@ -255,7 +256,7 @@ def write_audit(folder: Path, found: Survey, prepared: Prepared | None) -> dict[
 
 def _all_excluded(found: Survey) -> pd.DataFrame:
     rows = found.scanned[["image_id", "path", "diagnosis", "split"]]
-    return rows.assign(reason=found.scanned["error_kind"].map(lambda kind: "unreadable" if kind else NOT_USABLE))
+    return rows.assign(reason=np.where(found.scanned["error_kind"].notna(), "unreadable", found.audit.reasons[0]))
 
 
 def flow(prepared: Prepared) -> list[dict[str, Any]]:
@@ -272,7 +273,7 @@ def show_data(
     """Look at a data set; with `out`, write a page with its counts and pictures there."""
     found = survey(data, seed=seed, progress=progress, **reading)
     if out is not None:
-        _page(Path(out), found, prepare(found), title=Path(data).name, seed=seed)
+        _page(Path(out), *prepare(found), title=Path(data).name, seed=seed)
     return found
 
 

@@ -91,6 +91,13 @@ def audit(
     from melascope.audit.survey import Looking, audit_data
 
     console.check_folder(out)
+    _spare(out, data_path, *options["authority"], *options["against"])
+    if "other_set_leak" in fail_on and not options["against"]:
+        raise click.UsageError("--fail-on other_set_leak: there is nothing to compare with; give --against.")
+    if "authority_conflict" in fail_on and not options["authority"]:
+        raise click.UsageError("--fail-on authority_conflict: there is nothing to compare with; give --authority.")
+    if "label_suspect" in fail_on and not options["suspects"]:
+        raise click.UsageError("--fail-on label_suspect: it is not looked for; take --no-suspects away.")
     names = ("against", "against_images", "policy", "suspects", "predictions", "bundle")
     looking = Looking(**{name: options.pop(name) for name in names})
     with console.progress() as progress:
@@ -101,10 +108,16 @@ def audit(
     if as_json:
         click.echo((out / "audit.json").read_text(encoding="utf-8"))
     else:
-        _print_audit(survey.audit.summary(), out)
+        _print_audit(json.loads((out / "audit.json").read_text(encoding="utf-8")), out)
     if failing:
         console.warn(f"Found, and not wanted: {', '.join(failing)} (--fail-on).")
     return 1 if failing or survey.unreadable else 0
+
+
+def _spare(out: Path | None, *inputs: Path | None) -> None:
+    """Refuse an output that would overwrite what is read."""
+    if out is not None and any(given is not None and out.resolve() == given.resolve() for given in inputs):
+        raise click.UsageError(f"{out} is read by this command; write to another place.")
 
 
 def _print_audit(summary: dict[str, Any], out: Path) -> None:
@@ -135,6 +148,8 @@ def show(data_path: Path, out: Path | None, seed: int, as_json: bool, spelling: 
     from melascope.audit.survey import class_counts, show_data
 
     console.check_file(out)
+    if out is not None and out.suffix.lower() not in (".html", ".htm"):
+        raise click.UsageError(f"--out {out}: a page is saved as .html.")
     with console.progress() as progress:
         survey = show_data(data_path, out=out, seed=seed, spellings=spellings(spelling), progress=progress, **options)
     counts = class_counts(survey.scanned)
@@ -164,7 +179,7 @@ def show(data_path: Path, out: Path | None, seed: int, as_json: bool, spelling: 
     "fractions",
     multiple=True,
     metavar="PART=SHARE",
-    help="Share of a part, such as test=0.2; repeatable. Parts are train, tune, calibrate and test.",
+    help="Share of a part; give one for each part wanted, such as --fraction train=0.8 --fraction test=0.2.",
 )
 @click.option(
     "--keep",
@@ -202,8 +217,10 @@ def split(
 
     for target in (out, ids):
         console.check_file(target)
+        _spare(target, *data_paths, *options["authority"], options["keep"])
         if target is not None and target.suffix.lower() not in (".csv", ".parquet"):
             raise click.UsageError(f"{target}: a table is saved as .csv or .parquet.")
+    _spare(out, ids)
     if folds is not None and fractions:
         raise click.UsageError("--folds and --fraction exclude each other.")
     with console.progress() as progress:

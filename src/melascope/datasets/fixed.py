@@ -92,7 +92,8 @@ def split_as_told(table: pd.DataFrame, told: pd.DataFrame, allow_torn: bool = Fa
 
     Args:
         table: With `diagnosis` in every row, and `group`.
-        told: As `fixed` returns it, with `part`; every photograph of the table must be named there.
+        told: As `fixed` returns it, with `part`; every photograph of the table must be named there. Without `image_id`
+            it has the parts row by row.
         allow_torn: Whether a group may stand in several parts.
 
     Raises:
@@ -100,7 +101,7 @@ def split_as_told(table: pd.DataFrame, told: pd.DataFrame, allow_torn: bool = Fa
     """
     if "part" not in told:
         raise DataError("That file gives folds; a run needs parts: train, tune, calibrate and test.")
-    part = place(table, told)
+    part = place(table, told) if "image_id" in told else told["part"].astype("string")
     if part.isna().any():
         raise DataError(
             f"The fold file gives {int(part.isna().sum()):,} of the {len(table):,} photographs no part, such as "
@@ -170,5 +171,11 @@ def keep_placed(
 def write(table: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
     """Write the fold file of a table with the column `part` or `fold`: ids only, sorted."""
     column = "part" if "part" in table and table["part"].notna().any() else "fold"
-    rows = table[["image_id", column]].drop_duplicates("image_id").sort_values("image_id", kind="stable")
+    rows = table[["image_id", column]].drop_duplicates().sort_values("image_id", kind="stable")
+    twice = rows["image_id"][rows["image_id"].duplicated()]
+    if len(twice):
+        raise DataError(
+            f"{len(twice):,} names, such as {twice.iloc[0]}, stand for photographs in several {column}s; a file of ids "
+            "cannot say which is which. Give the photographs names of their own, or keep the whole table."
+        )
     return save(rows, path)

@@ -277,7 +277,7 @@ class _Started:
         if found.audited:
             refuse_unusable(found.audit.verdict, found.audit.reasons)
         if not found.audited:
-            warnings.insert(0, "Unaudited: copies were not searched and no refusal of the audit was heeded.")
+            warnings.insert(0, "Unaudited: no refusal of the audit was heeded, and copies may not have been searched.")
         parts = self._parts(prepared)
         check_parts(parts.part, prepared.table)
         frame = prepared.table.assign(part=parts.part)
@@ -304,7 +304,7 @@ class _Started:
         if s.get("parts"):
             told = fixed(s["parts"])
         elif "part" in rows and rows["part"].isin(PARTS).all():
-            told = rows[["image_id", "part"]]  # a table that was split before, by data split
+            told = rows[["part"]]  # a table that was split before, by data split
         else:
             return split(rows, seed=s["seed"], group=prepared.split_group)
         return split_as_told(rows, told, allow_torn=bool(s.get("unaudited")))
