@@ -160,6 +160,8 @@ def _refuse_early(looking: Looking) -> None:
             load_bundle(other)
         elif not Path(other).exists():
             raise DataError(f"--against {other}: there is no such folder, table or bundle.")
+        elif (Path(other) / "model.melascope").exists():
+            raise DataError(f"--against {other} is a run; give its bundle, {Path(other) / 'model.melascope'}.")
 
 
 def _suspects(scanned: pd.DataFrame, looking: Looking, threads: int, progress: Progress) -> Found:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.table import Table
@@ -31,6 +31,9 @@ KINDS = (
     "personal_data",
     "label_suspect",
 )
+
+if TYPE_CHECKING:
+    from melascope.audit.survey import Survey
 
 protocol_option = click.option(
     "--protocol", type=click.Choice(["clean", "as-filed"]), default="clean", show_default=True, help="Which rows count."
@@ -114,6 +117,14 @@ def audit(
     return 1 if failing or survey.unreadable else 0
 
 
+def _ended(survey: Survey) -> int:
+    """Return the exit code of a command that is done, and say how many files could not be read."""
+    if survey.unreadable:
+        files = "1 file" if survey.unreadable == 1 else f"{survey.unreadable:,} files"
+        console.warn(f"{files} could not be read; melascope data audit names them.")
+    return 1 if survey.unreadable else 0
+
+
 def _spare(out: Path | None, *inputs: Path | None) -> None:
     """Refuse an output that would overwrite what is read."""
     if out is not None and any(given is not None and out.resolve() == given.resolve() for given in inputs):
@@ -155,7 +166,7 @@ def show(data_path: Path, out: Path | None, seed: int, as_json: bool, spelling: 
     counts = class_counts(survey.scanned)
     if as_json:
         click.echo(json.dumps(counts, indent=1))
-        return 1 if survey.unreadable else 0
+        return _ended(survey)
     table = Table("diagnosis", *counts["splits"], "all", "share")
     for row in counts["rows"]:
         table.add_row(
@@ -165,7 +176,7 @@ def show(data_path: Path, out: Path | None, seed: int, as_json: bool, spelling: 
     console.results.print(counts["sentence"], markup=False, soft_wrap=True)
     if out:
         console.results.print(f"Page: {out}", markup=False, soft_wrap=True)
-    return 1 if survey.unreadable else 0
+    return _ended(survey)
 
 
 @data.command()
@@ -237,7 +248,7 @@ def split(
         )
     if as_json:
         click.echo(json.dumps(result.to_json(), indent=1))
-        return 1 if survey.unreadable else 0
+        return _ended(survey)
     table = Table("diagnosis", *map(str, result.counts.columns))
     for name, row in result.counts.iterrows():
         table.add_row(str(name), *(str(value) for value in row))
@@ -246,13 +257,15 @@ def split(
         console.results.print(sentence, markup=False, soft_wrap=True)
     console.results.print(f"Table: {out}", markup=False, soft_wrap=True)
     console.results.print(f"Page: {result.page}", markup=False, soft_wrap=True)
-    return 1 if survey.unreadable else 0
+    return _ended(survey)
 
 
 def _fractions(pairs: tuple[str, ...]) -> dict[str, float] | None:
     result = {}
     for pair in pairs:
         part, _, share = pair.partition("=")
+        if part.strip() in result:
+            raise click.UsageError(f"--fraction {part.strip()} is given twice.")
         try:
             result[part.strip()] = float(share)
         except ValueError:
@@ -283,4 +296,4 @@ def pack(data_path: Path, size: int, geometry: str, spelling: tuple[str, ...], *
         markup=False,
         soft_wrap=True,
     )
-    return 1 if survey.unreadable else 0
+    return _ended(survey)
