@@ -36,7 +36,7 @@ bench: $(STAMPS)/dev  ## Run the benchmarks, peers beside us (BENCH_ARGS="--data
 
 requirements:  ## Pin the dependencies again, with hashes
 	@for extra in base train dev; do \
-	  case $$extra in base) flags="";; train) flags="--extra train";; dev) flags="--extra train --extra dev";; esac; \
+	  case $$extra in base) flags="";; train) flags="--extra train";; dev) flags="--extra train --extra tune --extra mlflow --extra dev";; esac; \
 	  uv pip compile pyproject.toml requirements/build.in $$flags --universal --python-version 3.11 --generate-hashes \
 	    --no-header --no-annotate --no-emit-index-url --upgrade -q -o requirements/$$extra.txt || exit 1; \
 	done

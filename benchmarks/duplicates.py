@@ -1,9 +1,9 @@
 """The same photograph twice: recall by kind of change, beside imagehash and cleanvision; time and memory of the search.
 
     python -m benchmarks.duplicates --data IMAGES [--metadata CSV] [--planted 1000] [--peers-python PYTHON]
-                                    [--json FILE] [--plot FILE]
+                                    [--reach full|near|whole] [--json FILE] [--plot FILE]
     python -m benchmarks.duplicates --match A B
-    python -m benchmarks.duplicates --scale [--most 1000000] [--json FILE] [--plot FILE]
+    python -m benchmarks.duplicates --scale [--most 1000000] [--reach near] [--json FILE] [--plot FILE]
 
 Plants changed copies (every kind of change, and every two at once) of a sample among the photographs, and looks for
 them. A pair of an original and its copy counts for recall; of all other pairs, those of different lesions count
@@ -14,7 +14,8 @@ then --peers-python PEERS/bin/python. imagehash: 64-bit hashes, up to 10 bits ap
 more than 10 is likely another picture; also the default of imagededup). cleanvision: its near and exact duplicates.
 
 --match counts, of the ids that two folders share, how many are found as the same photograph. --scale times the exact
-search of whole photographs (all eight symmetries, no crops) on made fingerprints; every hundredth has a near copy.
+search (all eight symmetries) on made fingerprints, every hundredth of which has a near copy: of whole photographs
+(--reach whole, the default there), or of slight crops too (--reach near).
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from benchmarks.duplicate_peers import peers
 from melascope.datasets.fingerprint import coefficients_of, fingerprint
 from melascope.datasets.identity import sha256
 from melascope.datasets.same import find_same
-from melascope.datasets.same_index import NEAR_RADIUS, apply_symmetry, descriptors, search
+from melascope.datasets.same_index import REACHES, apply_symmetry, descriptors, search
 from melascope.datasets.same_pairs import turned
 from melascope.images import decode, synthetic
 
@@ -137,7 +138,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     start = time.perf_counter()
     table = scanned(together)
     middle = time.perf_counter()
-    pairs = find_same(table)
+    pairs = find_same(table, reach=arguments.reach)
     result: dict[str, Any] = {
         "images": len(together),
         "seconds": {"scan": middle - start, "find_same": time.perf_counter() - middle},
@@ -180,7 +181,7 @@ def match(left: Path, right: Path) -> dict[str, Any]:
     }
 
 
-def scale(rows: int, seed: int = 0) -> dict[str, Any]:
+def scale(rows: int, reach: str, seed: int = 0) -> dict[str, Any]:
     """Time the search among `rows` made fingerprints, in this process."""
     from threadpoolctl import threadpool_limits
 
@@ -197,15 +198,15 @@ def scale(rows: int, seed: int = 0) -> dict[str, Any]:
     symmetries = rng.integers(8, size=len(copies))
     near = coefficients[copies] + noise * rng.standard_normal((len(copies), 16, 16), dtype=np.float32)
     coefficients[copies + 1] = turned(near, symmetries)
-    start_s = time.perf_counter()
+    start_s, start_cpu = time.perf_counter(), time.process_time()
     with threadpool_limits(1):
-        found = search(coefficients, coefficients, itself=True, crops=False, threads=2)
-    seconds = time.perf_counter() - start_s
+        found = search(coefficients, coefficients, itself=True, reach=REACHES[reach], threads=2)
+    seconds, cpu = time.perf_counter() - start_s, time.process_time() - start_cpu
     apart = descriptors(coefficients[copies])
     back = descriptors(
         turned(coefficients[copies + 1], np.where(symmetries == 5, 6, np.where(symmetries == 6, 5, symmetries)))
     )
-    within = np.linalg.norm(apart - back, axis=1) < NEAR_RADIUS - 1e-4
+    within = np.linalg.norm(apart - back, axis=1) < REACHES[reach].radius - 1e-4
     pairs = set(
         zip(
             np.minimum(found.whole, found.cropped).tolist(),
@@ -215,7 +216,8 @@ def scale(rows: int, seed: int = 0) -> dict[str, Any]:
     )
     recall = np.mean([(int(row), int(row) + 1) in pairs for row in copies[within]]) if within.any() else float("nan")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    return {"rows": rows, "seconds": seconds, "peak_gb": peak, "pairs": len(found), "recall": float(recall)}
+    told = {"rows": rows, "reach": reach, "seconds": seconds, "cpu_seconds": cpu, "peak_gb": peak}
+    return {**told, "pairs": len(found), "recall": float(recall)}
 
 
 def plot(result: dict[str, Any], path: Path) -> None:
@@ -252,16 +254,17 @@ def main() -> None:
     parser.add_argument("--match", nargs=2, type=Path, metavar=("A", "B"))
     parser.add_argument("--scale", action="store_true")
     parser.add_argument("--most", type=int, default=1_000_000)
+    parser.add_argument("--reach", choices=sorted(REACHES))
     parser.add_argument("--rows", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path)
     arguments = parser.parse_args()
     if arguments.rows:
-        print(json.dumps(scale(arguments.rows)))
+        print(json.dumps(scale(arguments.rows, arguments.reach or "whole")))
         return
     if arguments.scale:
         # A process for each size, so that the peak of memory is its own.
-        call = [sys.executable, "-m", "benchmarks.duplicates", "--rows"]
+        call = [sys.executable, "-m", "benchmarks.duplicates", "--reach", arguments.reach or "whole", "--rows"]
         sizes = [size for size in (1_000, 10_000, 100_000, 300_000, 1_000_000) if size <= arguments.most]
         done = [subprocess.run([*call, str(size)], check=True, capture_output=True, text=True).stdout for size in sizes]
         result: dict[str, Any] = {"scale": [json.loads(line) for line in done]}

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from melascope.datasets.fingerprint import fingerprint
+from melascope.datasets import same_index
 from melascope.datasets.same import COLUMNS, find_same
 from melascope.datasets.same_index import SYMMETRIES, apply_symmetry
 from melascope.images import decode
@@ -94,6 +95,19 @@ def test_a_changed_copy_is_the_same_photograph(originals, tmp_path, change):
     assert list(zip(pairs["a"], pairs["b"], strict=True)) == [(1, 12), (4, 13), (7, 14)]
     assert set(pairs["relation"]) == {"same_photograph"}
     assert pairs["evidence"].str.contains(r"one photograph: .*correlate [01]\.\d{3}").all()
+
+
+def test_slight_crops_are_found_among_too_many_for_the_full_search(originals, tmp_path, monkeypatch):
+    monkeypatch.setattr(same_index, "DENSE_ROWS", 5)
+    copies = [
+        write(tmp_path / f"{number}.jpg", photograph(number).crop((4, 3, 118, 88)).resize((110, 84)))
+        for number in (2, 5)
+    ]
+    table = scanned([*originals, *copies])
+    assert find_same(table, threads=1, reach="whole").empty
+    pairs = find_same(table, threads=1)
+    assert pairs.attrs["reach"] == "near"
+    assert list(zip(pairs["a"], pairs["b"], strict=True)) == [(2, 12), (5, 13)]
 
 
 @pytest.mark.parametrize("number", range(8))

@@ -10,13 +10,13 @@ from PIL import Image
 from melascope.datasets import same_index
 from melascope.datasets.fingerprint import FINGERPRINT_BYTES, coefficients_of, fingerprint
 from melascope.datasets.same_index import (
-    CROP_RADIUS,
-    NEAR_RADIUS,
+    REACHES,
     SYMMETRIES,
-    WINDOWS,
+    Reach,
     apply_symmetry,
     descriptors,
     invariants,
+    reach_of,
     search,
 )
 from melascope.datasets.same_pairs import turned
@@ -35,17 +35,16 @@ def many(n: int, seed: int = 0) -> np.ndarray:
     return turned(coefficients.astype(np.float32), generator.integers(8, size=n))
 
 
-def brute_force(whole: np.ndarray, cropped: np.ndarray, crops: bool, itself: bool) -> dict[tuple[int, int], float]:
+def brute_force(whole: np.ndarray, cropped: np.ndarray, reach: Reach, itself: bool) -> dict[tuple[int, int], float]:
     """Every symmetry of every whole photograph against every window, one after the other."""
-    radius = CROP_RADIUS if crops else NEAR_RADIUS
     least: dict[tuple[int, int], float] = {}
     views = [descriptors(turned(whole, np.full(len(whole), number))) for number in range(8)]
-    for number, window in enumerate(WINDOWS if crops else WINDOWS[:1]):
+    for number, window in enumerate(reach.windows):
         cut = descriptors(cropped, window).astype(float)
         for view in views:
             for row, unit in enumerate(cut):
                 distances = np.sqrt(((view - unit) ** 2).sum(axis=1))
-                for other in np.flatnonzero(distances <= radius):
+                for other in np.flatnonzero(distances <= reach.radius):
                     if itself and (row == other or (number == 0 and row > other)):
                         continue
                     key = (row, int(other))
@@ -55,24 +54,30 @@ def brute_force(whole: np.ndarray, cropped: np.ndarray, crops: bool, itself: boo
 
 @pytest.mark.parametrize("dense", [True, False])
 @pytest.mark.parametrize("itself", [True, False])
-@pytest.mark.parametrize("crops", [True, False])
-def test_the_search_equals_brute_force(monkeypatch, dense, itself, crops):
+@pytest.mark.parametrize("reach", REACHES.values(), ids=REACHES)
+def test_the_search_equals_brute_force(monkeypatch, dense, itself, reach):
     monkeypatch.setattr(same_index, "_BLOCK", 64)
     monkeypatch.setattr(same_index, "_TREE_ROWS", 50)
     if not dense:
         monkeypatch.setattr(same_index, "DENSE_ROWS", 0)
     whole = many(150)
     cropped = whole if itself else np.concatenate([many(90, seed=1), whole[:40]])
-    expected = brute_force(whole, cropped, crops, itself)
-    found = search(whole, cropped, itself=itself, crops=crops, threads=2)
+    expected = brute_force(whole, cropped, reach, itself)
+    found = search(whole, cropped, itself=itself, reach=reach, threads=2)
     pairs = {(int(a), int(b)): d for a, b, d in zip(found.cropped, found.whole, found.distance, strict=True)}
     # Rounding decides of the very edge.
-    edge = (CROP_RADIUS if crops else NEAR_RADIUS) - 1e-4
+    edge = reach.radius - 1e-4
     assert {pair for pair, distance in expected.items() if distance < edge} <= set(pairs)
     assert set(pairs) <= set(expected)
     assert len(pairs) > 10
     for pair, distance in pairs.items():
         assert distance == pytest.approx(expected[pair], abs=2e-3)
+
+
+def test_crops_are_searched_among_any_number():
+    assert reach_of(40_000) == "full"
+    assert reach_of(1_000_000) == "near"
+    assert REACHES["near"].windows[0] == REACHES["whole"].windows[0] == (0.0, 1.0, 0.0, 1.0)
 
 
 def test_invariants_never_lengthen_a_distance():

@@ -11,7 +11,7 @@ import pandas as pd
 
 from melascope.audit.problems import Found, problems, readable
 from melascope.datasets import connected
-from melascope.datasets.same_index import DENSE_ROWS
+from melascope.datasets.same_index import reach_of
 
 COLUMNS = {"same_photograph": "same", "lesion_repeat": "repeat"}
 """The relation that a pair of photographs was found to have, and the column that tells of it."""
@@ -52,14 +52,14 @@ def find(table: pd.DataFrame) -> Found:
     """Return every photograph that stands in several files which are not byte-identical; a group per photograph.
 
     Returns:
-        Problems, and details: `contents` (different files searched) and `crops_searched` (whether cropped copies could
-        be found too, which costs the square of their number).
+        Problems, and details: `contents` (different files searched) and `reach` (which crops were searched; see
+        `datasets.find_same`).
     """
     rows = readable(table)
     if "same" not in rows.columns:
         return Found(problems("same_photograph", rows.iloc[:0], np.empty(0), ""))
     contents = int(rows["sha256"].nunique())
-    details = {"contents": contents, "crops_searched": contents <= DENSE_ROWS}
+    details = {"contents": contents, "reach": reach_of(contents)}
     rows = rows[rows["same"].notna()]
     keys = connected(rows, ["same"])
     return Found(problems("same_photograph", rows, keys, "the same as " + rows["same_evidence"]), details)

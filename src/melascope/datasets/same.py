@@ -14,7 +14,7 @@ import pandas as pd
 
 from melascope.datasets.fingerprint import coefficients_of
 from melascope.datasets.identity import thread_count
-from melascope.datasets.same_index import DENSE_ROWS, SYMMETRIES
+from melascope.datasets.same_index import REACHES, SYMMETRIES, reach_of
 from melascope.datasets.same_pairs import verified_pairs
 from melascope.progress import Progress, silent
 
@@ -50,7 +50,7 @@ def find_same(
     threads: int | None = None,
     progress: Progress = silent,
     *,
-    crops: bool | None = None,
+    reach: str | None = None,
 ) -> pd.DataFrame:
     """Return the pairs of rows that show the same photograph, or one lesion photographed twice.
 
@@ -59,7 +59,8 @@ def find_same(
         against: Another one; then pairs are of a row of `table` and one of this.
         threads: How many at a time; None for one per core.
         progress: Called with the stages `searching` and `comparing pixels`.
-        crops: Whether cropped copies are searched; None for where both tables have up to `DENSE_ROWS` contents.
+        reach: `full` for cropped copies (to 90 % of each side), `near` for slight crops, `whole` for whole photographs
+            only (see `REACHES`); None for `full` up to 40,000 different files and `near` beyond.
 
     Returns:
         One row per pair: `a` and `b` (positions; `b` in `against` if given, else `a < b`), `symmetry` (what turns
@@ -69,18 +70,18 @@ def find_same(
         the grey levels of a noise as strong), and
         `noise` (of the finest), `retouched` (the share of the pixels left out, such as hair that was removed).
         Files with identical bytes are compared as one: each further one has a pair with the first.
-        `attrs["crops"]` tells whether cropped copies were searched.
+        `attrs["reach"]` tells which was searched.
     """
     from threadpoolctl import threadpool_limits
 
     workers = thread_count(threads)
     first = _Contents(table)
     second = first if against is None else _Contents(against)
-    if crops is None:
-        crops = max(len(first.rows), len(second.rows)) <= DENSE_ROWS
+    if reach is None:
+        reach = reach_of(max(len(first.rows), len(second.rows)))
     # The blocks are worked on in threads of our own; those of the matrix products would only wait for each other.
     with threadpool_limits(1):
-        found = _found(first, second, {"crops": crops, "threads": workers, "progress": progress})
+        found = _found(first, second, {"reach": REACHES[reach], "threads": workers, "progress": progress})
     found["a"], found["b"] = first.rows[found["a"]], second.rows[found["b"]]
     found["relation"] = np.where(found["same"], SAME_PHOTOGRAPH, LESION_REPEAT)
     records: list[dict[Any, Any]] = found.to_dict("records")
@@ -94,7 +95,7 @@ def find_same(
     if against is not None:
         pairs = first.with_copies(pairs)
     pairs = pairs.sort_values(["a", "b"], kind="stable", ignore_index=True)
-    pairs.attrs["crops"] = crops
+    pairs.attrs["reach"] = reach
     return pairs
 
 
@@ -103,7 +104,7 @@ def _found(first: _Contents, second: _Contents, work: dict[str, Any]) -> pd.Data
     if first is second:
         return _ordered(verified_pairs(*first.searched, *first.searched, itself=True, **work))
     found = _named(verified_pairs(*second.searched, *first.searched, itself=False, **work), "cropped", "whole")
-    if work["crops"]:
+    if len(work["reach"].windows) > 1:
         crossed = verified_pairs(*first.searched, *second.searched, itself=False, **work)
         found = pd.concat([found, _reversed(_named(crossed, "cropped", "whole"))], ignore_index=True)
     # One that is identical has been told already; of both ways to see a pair, the one that fits better stays.

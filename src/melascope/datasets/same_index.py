@@ -2,17 +2,20 @@
 
 What is compared is a photograph's 27 lowest cosine coefficients, divided by
 their length, so that brightness and contrast do not count. A copy is near the
-original, or near one of the original's crops (`WINDOWS`), which are computed
+original, or near one of the original's crops (its windows), which are computed
 from its fingerprint. No pair within the radius is dismissed: a search among
 numbers that no symmetry changes, and whose distance is never longer than that of
 the coefficients, gives a superset, each of which is then measured under the eight symmetries.
 Up to `DENSE_ROWS` rows that superset is found by comparing all with all, in blocks; beyond it by a k-d tree.
 
+How far the search reaches is a `Reach`: `whole` looks for whole photographs, `near` for slight crops too, with few
+windows and a smaller radius, so that a million can be searched; `full` for crops with all windows.
+
 Measured on 300 photographs of HAM10000, each changed, and 300,000 pairs of
 different photographs: copies resized, squashed, saved at JPEG quality 30 or
 brightened by 15 % lie within .08; copies cropped to 90 % anywhere, together with any of these, within .20 of
 their nearest window in 99 % of cases; of different photographs one pair in 200,000 lies within .10 and one in
-1,700 within .20.
+1,700 within .20. Of 1,500 copies cropped to between 97 and 90 %, `whole` proposes 20 %, `near` 95 % and `full` 99.5 %.
 """
 
 from __future__ import annotations
@@ -28,14 +31,8 @@ import numpy as np
 from melascope.datasets.fingerprint import crop_map
 from melascope.progress import Progress, silent
 
-NEAR_RADIUS = 0.10
-"""Radius for photographs compared whole."""
-
-CROP_RADIUS = 0.23
-"""Radius for a photograph and a crop of another one."""
-
 DENSE_ROWS = 40_000
-"""Up to so many rows all are compared with all, crops too; beyond it, only whole photographs, by a k-d tree."""
+"""Up to so many rows all are compared with all; beyond it candidates come from a k-d tree."""
 
 LEAST_CONTRAST = 1.0
 """Grey levels (root mean square over the 27 coefficients) below which a photograph shows nothing to compare."""
@@ -62,17 +59,47 @@ _TREE_AXES = 10
 _TREE_ROWS = 1 << 14
 
 
-def _windows() -> list[tuple[float, float, float, float]]:
-    found = [(0.0, 1.0, 0.0, 1.0)]
-    for size, places in ((0.905, 4), (0.95, 2)):
-        starts = np.linspace(0, 1 - size, places).tolist()
+Window = tuple[float, float, float, float]
+"""A part of a photograph: (top, bottom, left, right) of 0 to 1."""
+
+_ALL: Window = (0.0, 1.0, 0.0, 1.0)
+# The middle square of a photograph of 4 to 3, lying or standing.
+_SQUARES: tuple[Window, ...] = ((0.0, 1.0, 0.125, 0.875), (0.125, 0.875, 0.0, 1.0))
+
+
+def _windows(*grids: tuple[float, int]) -> tuple[Window, ...]:
+    """Return the whole, squares of a size at so many places along each side, and the middle squares."""
+    found = [_ALL]
+    for size, places in grids:
+        starts = np.linspace(0, 1 - size, places).tolist() if places > 1 else [(1 - size) / 2]
         found += [(y, y + size, x, x + size) for y in starts for x in starts]
-    # The middle square of a photograph of 4 to 3, lying or standing.
-    return [*found, (0.0, 1.0, 0.125, 0.875), (0.125, 0.875, 0.0, 1.0)]
+    return (*found, *_SQUARES)
 
 
-WINDOWS = tuple(_windows())
-"""The crops of a photograph that another may be: (top, bottom, left, right) of 0 to 1. The first is the whole."""
+@dataclass(frozen=True)
+class Reach:
+    """What counts as near.
+
+    Attributes:
+        windows: The crops of a photograph that another may be; the first is the whole.
+        radius: How far a photograph may lie from the nearest of them.
+    """
+
+    windows: tuple[Window, ...]
+    radius: float
+
+
+REACHES = {
+    "whole": Reach((_ALL,), 0.10),
+    "near": Reach(_windows((0.935, 1), (0.945, 2)), 0.16),
+    "full": Reach(_windows((0.905, 4), (0.95, 2)), 0.23),
+}
+"""How far a search can reach, by name: whole photographs; slight crops; crops to 90 % of each side."""
+
+
+def reach_of(contents: int) -> str:
+    """Return how far a search among so many different files reaches unless told otherwise, by its name."""
+    return "full" if contents <= DENSE_ROWS else "near"
 
 
 def apply_symmetry(images: np.ndarray, symmetry: int) -> np.ndarray:
@@ -89,7 +116,7 @@ def symmetry_signs(rows: np.ndarray, columns: np.ndarray, symmetry: int) -> np.n
     return signs
 
 
-def descriptors(coefficients: np.ndarray, window: tuple[float, float, float, float] = WINDOWS[0]) -> np.ndarray:
+def descriptors(coefficients: np.ndarray, window: Window = _ALL) -> np.ndarray:
     """Return `(n, 27)` float32 of length 1, or zeros for a uniform photograph, from coefficients `(n, 16, 16)`."""
     top, bottom, left, right = window
     low = crop_map(top, bottom, _FREQUENCIES) @ coefficients @ crop_map(left, right, _FREQUENCIES).T
@@ -136,7 +163,7 @@ def search(
     cropped: np.ndarray,
     *,
     itself: bool,
-    crops: bool,
+    reach: Reach,
     threads: int,
     progress: Progress = silent,
 ) -> Candidates:
@@ -146,8 +173,7 @@ def search(
         whole: Coefficients `(n, 16, 16)` of the photographs that are taken whole.
         cropped: Coefficients `(m, 16, 16)` of those that are cropped.
         itself: Both are one table: a photograph is not compared with itself, and two whole ones but once.
-        crops: Whether crops are compared, within `CROP_RADIUS`; whole photographs are, within `NEAR_RADIUS`
-            (within `CROP_RADIUS` where crops are compared).
+        reach: Which crops are compared, and how near they must be.
         threads: Blocks that are worked on at a time.
         progress: Called with the stage `searching`.
 
@@ -155,25 +181,23 @@ def search(
         Of a pair under several windows or symmetries only the nearest is returned.
     """
     units = descriptors(whole)
-    radius = CROP_RADIUS if crops else NEAR_RADIUS
-    windows = WINDOWS if crops else WINDOWS[:1]
     dense = min(len(whole), len(cropped)) <= DENSE_ROWS and len(whole) * len(cropped) <= 4 * DENSE_ROWS**2
     parts: list[Candidates] = []
-    progress("searching", 0, len(windows))
-    for number, window in enumerate(windows):
+    progress("searching", 0, len(reach.windows))
+    for number, window in enumerate(reach.windows):
         cut = units if itself and number == 0 else descriptors(cropped, window)
         same = itself and number == 0
         # A uniform photograph has nothing that could be near another's.
         told, told_cut = np.flatnonzero(units.any(axis=1)), np.flatnonzero(cut.any(axis=1))
         if len(told) and len(told_cut):
             pairs = _dense_pairs if dense else _tree_pairs
-            for near_cut, near in pairs(cut[told_cut], units[told], radius, same, threads):
+            for near_cut, near in pairs(cut[told_cut], units[told], reach.radius, same, threads):
                 first, second = told_cut[near_cut], told[near]
                 if itself:
                     keep = first < second if same else first != second
                     first, second = first[keep], second[keep]
-                parts.append(_measured(cut, units, first, second, number, radius))
-        progress("searching", number + 1, len(windows))
+                parts.append(_measured(cut, units, first, second, number, reach.radius))
+        progress("searching", number + 1, len(reach.windows))
     return _nearest(parts, len(whole))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from melascope.datasets.fingerprint import SIDE
-from melascope.datasets.same_index import SYMMETRIES, WINDOWS, Candidates, apply_symmetry, search, symmetry_signs
+from melascope.datasets.same_index import SYMMETRIES, Candidates, Reach, apply_symmetry, search, symmetry_signs
 from melascope.datasets.same_register import register_fingerprints
 from melascope.datasets.same_verify import GRID, compare, grid_of, pixels
 from melascope.progress import Progress, silent
@@ -32,7 +32,7 @@ def verified_pairs(
     cropped_paths: np.ndarray,
     *,
     itself: bool,
-    crops: bool,
+    reach: Reach,
     threads: int,
     progress: Progress = silent,
 ) -> pd.DataFrame:
@@ -44,7 +44,7 @@ def verified_pairs(
         cropped: Coefficients `(m, 16, 16)` of those of which a part is taken.
         cropped_paths: Their files `(m,)`.
         itself: Both are the same photographs; each pair is then returned once.
-        crops: Whether parts are searched, or only whole photographs.
+        reach: Which parts are searched, and how near they must be.
         threads: How many at a time.
         progress: Called with the stages `searching` and `comparing pixels`.
 
@@ -53,8 +53,8 @@ def verified_pairs(
         second shot), `top`, `bottom`, `left`, `right` (the part of `cropped` that `whole` shows), `correlation`,
         `remainder`, `noise` and `retouched`.
     """
-    found = search(whole, cropped, itself=itself, crops=crops, threads=threads, progress=progress)
-    found, windows, correlation = _registered(whole, cropped, found, threads)
+    found = search(whole, cropped, itself=itself, reach=reach, threads=threads, progress=progress)
+    found, windows, correlation = _registered(whole, cropped, found, reach, threads)
     if itself:
         # Of both ways to see a pair (which one is the crop?), the one that fits better.
         order = np.argsort(-correlation, kind="stable")
@@ -77,14 +77,14 @@ def turned(coefficients: np.ndarray, symmetries: np.ndarray) -> np.ndarray:
 
 
 def _registered(
-    whole: np.ndarray, cropped: np.ndarray, found: Candidates, threads: int
+    whole: np.ndarray, cropped: np.ndarray, found: Candidates, reach: Reach, threads: int
 ) -> tuple[Candidates, np.ndarray, np.ndarray]:
     """Return the candidates whose fingerprints can be laid onto each other, how, and how well."""
 
     def block(start: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         part = found.take(np.arange(start, min(start + 8 * _PAIRS, len(found))))
         a, b = cropped[part.cropped], turned(whole[part.whole], part.symmetry)
-        windows = np.array(WINDOWS, np.float32)[part.window]
+        windows = np.array(reach.windows, np.float32)[part.window]
         windows, correlation = register_fingerprints(a, b, windows, frequencies=8, points=16, steps=2)
         keep = np.flatnonzero(correlation >= _LEAST_COARSE)
         windows, correlation = register_fingerprints(
