@@ -98,7 +98,7 @@ def test_a_changed_copy_is_the_same_photograph(originals, tmp_path, change):
 
 
 def test_slight_crops_are_found_among_too_many_for_the_full_search(originals, tmp_path, monkeypatch):
-    monkeypatch.setattr(same_index, "DENSE_ROWS", 5)
+    monkeypatch.setattr(same_index, "FULL_ROWS", 5)
     copies = [
         write(tmp_path / f"{number}.jpg", photograph(number).crop((4, 3, 118, 88)).resize((110, 84)))
         for number in (2, 5)

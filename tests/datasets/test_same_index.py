@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from melascope.datasets import same_index
+from melascope.datasets import same_leaves
 from melascope.datasets.fingerprint import FINGERPRINT_BYTES, coefficients_of, fingerprint
 from melascope.datasets.same_index import (
     REACHES,
@@ -52,14 +52,12 @@ def brute_force(whole: np.ndarray, cropped: np.ndarray, reach: Reach, itself: bo
     return least
 
 
-@pytest.mark.parametrize("dense", [True, False])
+@pytest.mark.parametrize("leaf", [7, 512])
 @pytest.mark.parametrize("itself", [True, False])
 @pytest.mark.parametrize("reach", REACHES.values(), ids=REACHES)
-def test_the_search_equals_brute_force(monkeypatch, dense, itself, reach):
-    monkeypatch.setattr(same_index, "_BLOCK", 64)
-    monkeypatch.setattr(same_index, "_TREE_ROWS", 50)
-    if not dense:
-        monkeypatch.setattr(same_index, "DENSE_ROWS", 0)
+def test_the_search_equals_brute_force(monkeypatch, leaf, itself, reach):
+    monkeypatch.setattr(same_leaves, "_LEAF", leaf)
+    monkeypatch.setattr(same_leaves, "_CHUNK", 3 * leaf)
     whole = many(150)
     cropped = whole if itself else np.concatenate([many(90, seed=1), whole[:40]])
     expected = brute_force(whole, cropped, reach, itself)

@@ -6,7 +6,7 @@ original, or near one of the original's crops (its windows), which are computed
 from its fingerprint. No pair within the radius is dismissed: a search among
 numbers that no symmetry changes, and whose distance is never longer than that of
 the coefficients, gives a superset, each of which is then measured under the eight symmetries.
-Up to `DENSE_ROWS` rows that superset is found by comparing all with all, in blocks; beyond it by a k-d tree.
+`same_leaves` finds that superset.
 
 How far the search reaches is a `Reach`: `whole` looks for whole photographs, `near` for slight crops too, with few
 windows and a smaller radius, so that a million can be searched; `full` for crops with all windows.
@@ -20,19 +20,16 @@ their nearest window in 99 % of cases; of different photographs one pair in 200,
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
-from itertools import islice
 
 import numpy as np
 
 from melascope.datasets.fingerprint import crop_map
+from melascope.datasets.same_leaves import near_pairs
 from melascope.progress import Progress, silent
 
-DENSE_ROWS = 40_000
-"""Up to so many rows all are compared with all; beyond it candidates come from a k-d tree."""
+FULL_ROWS = 40_000
+"""Up to so many different files the search reaches `full` unless told otherwise."""
 
 LEAST_CONTRAST = 1.0
 """Grey levels (root mean square over the 27 coefficients) below which a photograph shows nothing to compare."""
@@ -54,9 +51,6 @@ _ROWS = np.array([i for i, _ in _ORDERS])
 _COLUMNS = np.array([j for _, j in _ORDERS])
 _TRANSPOSED = np.array([_ORDERS.index((j, i)) for i, j in _ORDERS])
 _FREQUENCIES = 6
-_BLOCK = 512
-_TREE_AXES = 10
-_TREE_ROWS = 1 << 14
 
 
 Window = tuple[float, float, float, float]
@@ -99,7 +93,7 @@ REACHES = {
 
 def reach_of(contents: int) -> str:
     """Return how far a search among so many different files reaches unless told otherwise, by its name."""
-    return "full" if contents <= DENSE_ROWS else "near"
+    return "full" if contents <= FULL_ROWS else "near"
 
 
 def apply_symmetry(images: np.ndarray, symmetry: int) -> np.ndarray:
@@ -181,7 +175,6 @@ def search(
         Of a pair under several windows or symmetries only the nearest is returned.
     """
     units = descriptors(whole)
-    dense = min(len(whole), len(cropped)) <= DENSE_ROWS and len(whole) * len(cropped) <= 4 * DENSE_ROWS**2
     parts: list[Candidates] = []
     progress("searching", 0, len(reach.windows))
     for number, window in enumerate(reach.windows):
@@ -190,8 +183,9 @@ def search(
         # A uniform photograph has nothing that could be near another's.
         told, told_cut = np.flatnonzero(units.any(axis=1)), np.flatnonzero(cut.any(axis=1))
         if len(told) and len(told_cut):
-            pairs = _dense_pairs if dense else _tree_pairs
-            for near_cut, near in pairs(cut[told_cut], units[told], reach.radius, same, threads):
+            for near_cut, near in near_pairs(
+                invariants(cut[told_cut]), invariants(units[told]), reach.radius, itself=same, threads=threads
+            ):
                 first, second = told_cut[near_cut], told[near]
                 if itself:
                     keep = first < second if same else first != second
@@ -224,69 +218,6 @@ def _measured(
     return Candidates(
         second[keep], first[keep], np.full(int(keep.sum()), window, np.int8), symmetry[keep], distance[keep]
     )
-
-
-def _dense_pairs(
-    cut: np.ndarray, units: np.ndarray, radius: float, itself: bool, threads: int
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Give (first, second) within the radius among the invariants, by matrix products in blocks."""
-    a, b = invariants(cut), invariants(units).T.copy()
-    # Rounding of single precision must not lose a pair.
-    least = np.float32(1 - radius**2 / 2 - 1e-5)
-    columns = max(1, (1 << 22) // _BLOCK)
-
-    def block(start: int) -> tuple[np.ndarray, np.ndarray]:
-        firsts, seconds = [], []
-        for left in range(0, b.shape[1], columns):
-            near = np.flatnonzero(a[start : start + _BLOCK] @ b[:, left : left + columns] >= least)
-            width = min(columns, b.shape[1] - left)
-            firsts.append(near // width + start)
-            seconds.append(near % width + left)
-        return np.concatenate(firsts), np.concatenate(seconds)
-
-    with ThreadPoolExecutor(threads, thread_name_prefix="search") as pool:
-        yield from pool.map(block, range(0, len(a), _BLOCK))
-
-
-def _tree_pairs(
-    cut: np.ndarray, units: np.ndarray, radius: float, itself: bool, threads: int
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Give (first, second) within the radius among the main components of the invariants, by k-d trees."""
-    from scipy.spatial import cKDTree  # type: ignore[import-untyped]
-
-    a, b = invariants(cut), invariants(units)
-    # Turned to their main components, of which the first ten are searched: a projection shortens distances only.
-    centre = b.mean(axis=0)
-    _, axes = np.linalg.eigh(np.cov(b[:: max(1, len(b) // 50_000)].T))
-    axes = axes[:, ::-1][:, :_TREE_AXES]
-    left, right = (a - centre) @ axes, (b - centre) @ axes
-    left_order, right_order = np.argsort(left[:, 0], kind="stable"), np.argsort(right[:, 0], kind="stable")
-    left, right = np.ascontiguousarray(left[left_order]), np.ascontiguousarray(right[right_order])
-    reach = radius + 1e-5
-
-    def chunk(start: int) -> tuple[np.ndarray, np.ndarray]:
-        part = left[start : start + _TREE_ROWS]
-        # In one table each pair is met from its earlier side only.
-        low = start if itself else int(np.searchsorted(right[:, 0], part[0, 0] - reach))
-        high = int(np.searchsorted(right[:, 0], part[-1, 0] + reach, side="right"))
-        if high <= low:
-            return np.empty(0, np.int64), np.empty(0, np.int64)
-        trees = [cKDTree(rows, leafsize=24, balanced_tree=False) for rows in (part, right[low:high])]
-        near = trees[0].sparse_distance_matrix(trees[1], reach, output_type="ndarray")
-        first, second = left_order[near["i"] + start], right_order[near["j"] + low]
-        if itself:
-            keep = near["i"] + start < near["j"] + low
-            first, second = first[keep], second[keep]
-            return np.minimum(first, second), np.maximum(first, second)
-        return first, second
-
-    with ThreadPoolExecutor(threads, thread_name_prefix="search") as pool:
-        starts = iter(range(0, len(left), _TREE_ROWS))
-        waiting = deque(pool.submit(chunk, start) for start in islice(starts, threads + 1))
-        # Few results wait at a time, so that memory does not grow with the number of rows.
-        while waiting:
-            yield waiting.popleft().result()
-            waiting.extend(pool.submit(chunk, start) for start in islice(starts, 1))
 
 
 def _nearest(parts: list[Candidates], rows: int) -> Candidates:
