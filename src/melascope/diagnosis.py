@@ -154,6 +154,11 @@ def coarsen_label(code: str, classes: Sequence[str]) -> str | None:
     return coarser if coarser in classes else None
 
 
+def agree(first: str, second: str) -> bool:
+    """Return whether two labels say the same, where one may be finer: PBK agrees with BKL."""
+    return coarsen_label(first, (second,)) is not None or coarsen_label(second, (first,)) is not None
+
+
 def coarsen_probabilities(probabilities: np.ndarray, classes: Sequence[str], to: Sequence[str]) -> np.ndarray:
     """Sum the probabilities of finer classes into coarser ones.
 

@@ -111,7 +111,7 @@ def test_rare_diagnoses_are_named(make_set):
     files = GOOD | {"dermatofibroma/ISIC_0000001.jpg": 1} | {f"nevus/ISIC_{n:07d}.jpg": n for n in range(300, 330)}
     result = audit.audit(make_set(files))
     rows = result.problems.set_index("diagnosis")
-    assert rows.loc["DF", "evidence"] == "1 photographs: too few to judge"
+    assert rows.loc["DF", "evidence"] == "1 photograph: too few to judge"
     assert rows.loc["MEL", "evidence"] == "12 photographs, one for 3.5 of NV"
     assert rows["image_id"].isna().all()
     assert result.verdict == "clean"
@@ -121,7 +121,7 @@ def test_rare_diagnoses_are_named(make_set):
     ("files", "reason"),
     [
         ({"nevus/a.jpg": b"", "melanoma/b.jpg": 1}, "1 of 2 files cannot be read"),
-        ({"nevus/ISIC_0000001.jpg": 1, "melanoma/ISIC_0000001.jpg": 1}, "0 diagnosis is left"),
+        ({"nevus/ISIC_0000001.jpg": 1, "melanoma/ISIC_0000001.jpg": 1}, "no diagnosis is left"),
         ({"nevus/a.jpg": 1, "nevus/b.jpg": 2}, "1 diagnosis is left"),
     ],
 )
@@ -156,7 +156,7 @@ def test_a_check_of_ones_own_is_run(make_set, monkeypatch):
     monkeypatch.setitem(audit.CHECKS, "tiny", find)
     result = audit.audit(make_set(GOOD))
     assert result.summary()["kinds"]["tiny"]["images"] == 24
-    assert "tiny: 1 problems (24 files)." in result.reasons
+    assert "tiny: 1 problem (24 files)." in result.reasons
 
 
 def test_an_audit_needs_a_scanned_table(make_set):

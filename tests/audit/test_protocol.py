@@ -184,7 +184,7 @@ def test_as_filed_keeps_everything_and_says_how_much_it_leaks(make_set):
         "share_patient": 0,
         "share_any": 2,
     }
-    assert "Of 7 Test photographs 1 are in Train too, and 2 share" in prepared.warnings[1]
+    assert "Of 7 Test photographs 1 is in Train too, and 2 share" in prepared.warnings[1]
     part = datasets.split(prepared.table, group=prepared.split_group).part
     assert audit.leakage(prepared.table, part) == prepared.leak
 
@@ -224,5 +224,5 @@ def test_what_cannot_be_prepared_says_why(make_set):
         "image_id < 'ISIC_00001'"
     )
     contradictory = contradictory.reset_index(drop=True)
-    with pytest.raises(DataError, match="leaves none of the 2 photographs: filed under several"):
+    with pytest.raises(DataError, match="leaves none of 2 photographs: filed under several"):
         audit.apply_protocol(contradictory, audit.audit(contradictory))

@@ -56,3 +56,17 @@ def test_what_is_not_usable_is_not_trained_on():
     with pytest.raises(DataError, match="--unaudited"):
         provenance.refuse_unusable("not usable", ["Not usable: 3 of 4 files cannot be read."])
     provenance.refuse_unusable("usable with exclusions", [])
+
+
+def test_every_reason_for_which_a_set_is_not_usable_is_told():
+    told = [
+        "Not usable: 3 of 4 files cannot be read.",
+        "Not usable: 1 diagnosis is left that does not contradict itself; two are needed.",
+        "3 files cannot be read.",
+    ]
+    with pytest.raises(DataError) as caught:
+        provenance.refuse_unusable("not usable", told)
+    assert str(caught.value).startswith(
+        "Not usable: 3 of 4 files cannot be read. 1 diagnosis is left that does not contradict itself; two are needed. "
+        "Mend the data set;"
+    )

@@ -85,7 +85,7 @@ def test_nothing_at_all_is_an_error_of_one_sentence(root: Path, asked: str, word
 
 def test_a_folder_with_other_files_only_says_so(root: Path) -> None:
     (root / "empty" / "table.csv").write_text("x")
-    with pytest.raises(DataError, match="only 1 other files"):
+    with pytest.raises(DataError, match="only 1 other file"):
         find([root / "empty"])
 
 

@@ -276,6 +276,54 @@ def test_outputs_that_cannot_be_written_are_refused_before_the_work(refused, mon
     assert Path("file").read_text() == "mine"
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="/proc is Linux's")
+def test_a_folder_that_cannot_be_made_is_refused_before_the_work(refused, monkeypatch):
+    _folders("set", melanoma=2, nevus=2)
+
+    def worked(*_args, **_options):
+        raise AssertionError("the work began")
+
+    with monkeypatch.context() as moment:
+        moment.setattr("melascope.audit.survey.survey", worked)
+        for folder in ("/proc/x", "/proc/x/y"):
+            said = refused("data", "audit", "set", "--out", folder)
+            assert f"--out {folder} cannot be written (no such file or directory); name another folder." in said
+    assert "none can be made there" in refused("data", "split", "set", "--out", "/proc/x.csv")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows names files in Unicode only")
+def test_a_file_whose_name_is_not_utf8_is_listed_and_the_rest_is_audited(refused):
+    _folders("set", melanoma=4, nevus=4)
+    try:
+        Path("set", "nevus", os.fsdecode(b"caf\xe9.jpg")).write_bytes(_photograph(99))
+    except OSError:
+        pytest.skip("the file system takes UTF-8 only")
+    refused("data", "audit", "set", "--no-suspects", "--out", "audit", code=1)
+    told = json.loads(Path("audit/audit.json").read_text())
+    assert told["kinds"]["unreadable"]["images"] == 1
+    assert told["used"] == 8
+    excluded = Path("audit/excluded.csv").read_text(encoding="utf-8")
+    assert "caf\ufffd.jpg" in excluded
+    assert "not text in UTF-8" in Path("audit/problems.csv").read_text(encoding="utf-8")
+
+
+def test_one_photograph_is_counted_as_one(refused, capsys):
+    _folders("set", melanoma=1)
+    assert _run(["data", "show", "set"]) == 0
+    assert "1 photograph of 1 diagnosis." in " ".join(capsys.readouterr().out.split())
+    assert "The only photograph has one diagnosis, melanoma" in refused(
+        "run", "set", "--recipe", "tiny.toml", "--out", "RUN"
+    )
+
+
+def test_parts_that_name_other_photographs(refused):
+    _folders("set", melanoma=2, nevus=2)
+    Path("parts.csv").write_text("image_id,part\nGONE_1,train\n")
+    said = refused("run", "set", "--recipe", "tiny.toml", "--parts", "parts.csv", "--out", "RUN")
+    assert "parts.csv names none of the photographs of these data" in said
+    assert "Give the file that was made of them" in said
+
+
 def test_a_full_disk_while_packing_and_going_on_afterwards(refused, monkeypatch):
     _folders("set", melanoma=4, nevus=4)
 

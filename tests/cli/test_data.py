@@ -225,3 +225,46 @@ def test_names_that_stand_for_several_photographs_are_not_written_as_ids(call, p
     code, _, said = call("data", "split", photographs, other, "--out", "f.csv", "--ids", "i.csv")
     assert code == 2
     assert "stand for photographs in several parts" in " ".join(said.split())
+
+
+def test_photographs_of_another_set_without_a_table_are_refused(call, photographs, tmp_path):
+    quick = ("data", "audit", photographs, "--no-suspects", "--out", "A")
+    code, _, said = call(*quick, "--against", photographs, "--against-images", tmp_path)
+    assert code == 2
+    assert "no table is given" in " ".join(said.split())
+    code, _, said = call(*quick, "--against-images", tmp_path)
+    assert code == 2
+    assert "name one with --against" in " ".join(said.split())
+    assert not Path("A").exists()
+
+
+def test_ids_that_the_data_do_not_have_are_told_and_none_known_is_refused(call, photographs):
+    names = sorted(path.stem for path in (photographs / "Train" / "nevus").glob("*.jpg"))[:3]
+    Path("keep.csv").write_text("image_id,part\nGONE_1,train\nGONE_2,train\n" + "".join(f"{n},tune\n" for n in names))
+    code, out, _ = call("data", "split", photographs, "--keep", "keep.csv", "--out", "s.csv")
+    assert code == 1
+    assert "keep.csv names 2 photographs that are not among these data, such as GONE_1." in " ".join(out.split())
+    Path("keep.csv").write_text("image_id,part\nGONE_1,train\n")
+    code, _, said = call("data", "split", photographs, "--keep", "keep.csv", "--out", "t.csv")
+    assert code == 2
+    assert "keep.csv names none of the photographs of these data" in " ".join(said.split())
+
+
+def test_a_hundred_folds_are_shown_in_few_words(call, photographs):
+    code, out, _ = call("data", "split", photographs, "--folds", "30", "--out", "f.csv")
+    assert code == 1
+    told = " ".join(out.split())
+    assert "in each of 30 folds." in told
+    assert "fold 29" in told
+    page = Path("f.html").read_text()
+    assert "smallest to largest share" in page
+    assert page.count("<th") < 60
+
+
+def test_an_audit_is_not_written_over_the_table_that_it_reads(call, photographs):
+    call("data", "audit", photographs, "--no-suspects", "--out", "A")
+    before = Path("A/clean.csv").read_bytes()
+    code, _, said = call("data", "audit", "A/clean.csv", "--no-suspects", "--out", "A")
+    assert code == 2
+    assert "is read by this command" in " ".join(said.split())
+    assert Path("A/clean.csv").read_bytes() == before

@@ -115,7 +115,7 @@ def test_a_whole_file_of_another_size_than_stated_is_kept_and_told(archive, get,
     archive.records["ISIC_0000002"]["files"]["full"]["size"] = 17
     fetched = get()
     assert fetched.fetched == 6
-    assert any("1 files are whole, but have not the size" in note for note in fetched.notes)
+    assert any("1 file is whole, but not of the size" in note for note in fetched.notes)
     assert whole()
     archive.asked.clear()
     assert get().kept == 6

@@ -51,7 +51,7 @@ def test_a_fold_file_is_written_and_read_again(tmp_path):
         ("image_id,part\nISIC_0000001,train\nisic_0000001.jpg,test\n", "puts ISIC_0000001 into two parts"),
         ("image_id,part\nISIC_0000001,\n", "has a row without image_id or part"),
         ("name,part\nx,train\n", "is no fold file"),
-        ("image_id,part\nISIC_9999999,train\n", "names none of the"),
+        ("image_id,part\nISIC_9999999,train\n", "names none of"),
     ],
 )
 def test_fold_files_that_cannot_be_used(text, said, tmp_path):
@@ -77,7 +77,7 @@ def test_parts_that_tear_a_lesion_apart_are_refused_unless_wanted(tmp_path):
 def test_a_part_for_every_photograph_or_none(tmp_path):
     table = _table(12)
     told = fixed(write(table.assign(part="train").head(20), tmp_path / "some.csv"))
-    with pytest.raises(DataError, match="gives 4 of the 24 photographs no part, such as ISIC_0000020"):
+    with pytest.raises(DataError, match="gives 4 of 24 photographs no part, such as ISIC_0000020"):
         split_as_told(table, told)
     told = fixed(write(table.assign(part=pd.NA, fold=1), tmp_path / "folds.csv"))
     with pytest.raises(DataError, match="gives folds"):
@@ -114,3 +114,14 @@ def test_the_other_of_part_and_fold_cannot_be_kept():
     table = _table(4)
     with pytest.raises(DataError, match="has no column fold"):
         keep_placed(table, table[["image_id"]].assign(part="train"), "fold", lambda rows: rows["fold"])
+
+
+def test_names_that_the_data_do_not_have_are_told():
+    from melascope.datasets.fixed import unknown_names
+
+    table = pd.DataFrame({"image_id": ["A", "B"]})
+    told = pd.DataFrame({"image_id": ["A", "C", "B"], "part": "train"})
+    assert unknown_names(told, table, "p.csv") == ["p.csv names 1 photograph that is not among these data, such as C."]
+    assert unknown_names(told.iloc[[0, 2]], table, "p.csv") == []
+    with pytest.raises(DataError, match=r"p.csv names none of the photographs of these data; its first is C, theirs"):
+        unknown_names(told.iloc[[1]], table, "p.csv")

@@ -20,7 +20,7 @@ def test_check_completes_and_types_a_frame():
     [
         (pd.DataFrame({"path": ["a"]}), 'no column "image_id"'),
         (pd.DataFrame({"image_id": ["a"]}), 'no column "path"'),
-        (pd.DataFrame({"image_id": ["a", " "], "path": ["a", "b"]}), '1 rows with an empty "image_id", first in row 2'),
+        (pd.DataFrame({"image_id": ["a", " "], "path": ["a", "b"]}), '1 row with an empty "image_id", first in row 2'),
         (pd.DataFrame({"image_id": ["a"], "path": ["a"], "fold": ["x"]}), '"x" in column "fold", row 1'),
     ],
 )

@@ -255,7 +255,7 @@ def test_a_file_that_changed_since_the_scan_is_refused(table, tmp_path, write_im
 def test_what_cannot_be_packed_is_refused(table, tmp_path):
     (tmp_path / "set" / "nevus" / "broken.jpg").write_bytes(b"no image at all")
     broken = datasets.scan(datasets.read(tmp_path / "set"))
-    with pytest.raises(DataError, match=r"1 photographs cannot be read, such as .*broken.jpg"):
+    with pytest.raises(DataError, match=r"1 photograph cannot be read, such as .*broken.jpg"):
         datasets.pack(broken, GEOMETRY, tmp_path / "cache")
     with pytest.raises(DataError, match="not scanned"):
         datasets.pack(table[["image_id", "path"]], GEOMETRY, tmp_path / "cache")

@@ -63,13 +63,17 @@ def test_a_link_to_itself_is_passed_over(class_folders):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows names files in Unicode only")
-def test_a_file_name_that_is_not_utf8_is_named(class_folders):
+def test_a_file_name_that_is_not_utf8_is_listed_and_the_rest_is_read(class_folders):
     try:
         (class_folders / "Train" / "nevus" / os.fsdecode(b"caf\xe9.jpg")).touch()
     except OSError:
         pytest.skip("the file system takes UTF-8 only")
-    with pytest.raises(DataError, match=r"not UTF-8, .*caf\\xe9"):
-        datasets.read(class_folders)
+    scanned = datasets.scan(datasets.read(class_folders))
+    assert len(scanned) == 11
+    (odd,) = scanned[scanned["error_kind"].notna()].itertuples()
+    assert odd.path.endswith("caf\ufffd.jpg")
+    assert (odd.error_kind, odd.error) == ("unreadable", "The file's name is not text in UTF-8; rename it.")
+    datasets.save(scanned, class_folders / "table.parquet")
 
 
 @pytest.mark.parametrize(
@@ -240,7 +244,7 @@ def test_two_files_of_one_id_are_refused_unless_they_are_copies(tmp_path, images
     [
         ("", "is empty"),
         ("image_id,diagnosis,age\n", "no rows"),
-        ("image_id,diagnosis\nISIC_0000077,MEL\n", "None of the 1 photographs .* such as ISIC_0000077"),
+        ("image_id,diagnosis\nISIC_0000077,MEL\n", "None of 1 photograph .* such as ISIC_0000077"),
         ("image_id,diagnosis\nISIC_0000001,wart\n", '"wart" is not a diagnosis'),
         ("image_id,diagnosis\nISIC_0000001,MEL\n,NV\n", 'empty "image_id", first in row 2'),
         ("name,label\na,MEL\n", "no table that Melascope knows"),
@@ -248,7 +252,7 @@ def test_two_files_of_one_id_are_refused_unless_they_are_copies(tmp_path, images
         ("image,MEL,NV\nISIC_0000001,.5,.5\n", "something other than 0 or 1"),
         ("image_id,melanoma\nISIC_0000001,maybe\n", '"maybe" in column "melanoma", row 1'),
         ("image_id,diagnosis,age\nISIC_0000001,MEL,old\n", '"old" in column "age"'),
-        ("path,diagnosis\nx/ISIC_0000001.jpg,MEL\n", "None of the 1 files"),
+        ("path,diagnosis\nx/ISIC_0000001.jpg,MEL\n", "None of 1 file "),
         ("path,diagnosis\n,MEL\n", "empty"),
     ],
 )

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from melascope.datasets.fingerprint import fingerprint
 from melascope.datasets import same_index
+from melascope.datasets.fingerprint import fingerprint
 from melascope.datasets.same import COLUMNS, find_same
 from melascope.datasets.same_index import SYMMETRIES, apply_symmetry
 from melascope.images import decode

@@ -97,7 +97,7 @@ def test_the_test_of_the_set_stays_whole():
 def test_a_group_in_test_and_outside_is_refused_but_rows_may_be_divided_singly():
     table = make_table(test=200)
     table.loc[0, "group"] = table["group"].iloc[-1]
-    with pytest.raises(DataError, match="stand both in Test and outside"):
+    with pytest.raises(DataError, match="stands both in Test and outside"):
         datasets.split(table)
     singly = datasets.split(table, group=None).part
     assert (singly[table["split"] == "test"] == "test").all()
@@ -164,7 +164,7 @@ def test_fractions_that_make_no_sense_are_refused(fractions, message):
 def test_rows_without_a_diagnosis_are_refused():
     table = make_table(50)
     table.loc[3, "diagnosis"] = pd.NA
-    with pytest.raises(DataError, match="1 photographs have no diagnosis"):
+    with pytest.raises(DataError, match="1 photograph has no diagnosis"):
         datasets.split(table)
     with pytest.raises(DataError, match="no rows"):
         datasets.folds(table.iloc[:0], 5)
@@ -207,5 +207,5 @@ def test_added_rows_move_few_to_another_fold():
 def test_folds_that_cannot_be_made_are_refused():
     table = make_table(10)
     for k in (1, 11):
-        with pytest.raises(DataError, match=f"{k} folds cannot be made of 10 groups"):
+        with pytest.raises(DataError, match=f"{k} folds? cannot be made of 10 groups"):
             datasets.folds(table, k)

@@ -66,7 +66,7 @@ def test_what_differs_between_the_runs_is_said(runs: list[RunResult]) -> None:
     assert "protocols differ (skilled: clean, noisy: as-filed)" in told
     assert "Not audited: noisy." in told
     assert "test sets differ (skilled: 160, noisy: 130 photographs)" in told
-    assert "1 shared test photographs bear different labels" in told
+    assert "1 shared test photograph bears different labels" in told
     assert of(found.differences, "melanoma AUC")["n"] == 129
 
 

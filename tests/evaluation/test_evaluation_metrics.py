@@ -294,7 +294,7 @@ def test_what_cannot_be_judged_says_why(judged: Judged) -> None:
     with pytest.raises(DataError, match='no row of the predictions has the part "test"'):
         evaluate(predictions[predictions["part"] == "train"], decision)
     unlabelled = predictions[predictions["part"] == "test"].assign(diagnosis=pd.NA)
-    with pytest.raises(DataError, match="None of the 160 test photographs can be scored"):
+    with pytest.raises(DataError, match="None of 160 test photographs can be scored"):
         evaluate(unlabelled, decision)
     with pytest.raises(DataError, match="no column p_MEL"):
         evaluate(predictions.drop(columns="p_MEL"), decision)

@@ -167,3 +167,13 @@ def test_the_flow_counts_every_exclusion():
 )
 def test_missing_data_still_give_a_figure(draw):
     assert "unaudited" in words(figures.to_svg(draw(), "f1", ""))
+
+
+@pytest.mark.parametrize(("diagnoses", "folds"), [(8, 100), (1, 21), (8, 20), (40, 250)])
+def test_any_number_of_folds_is_drawn_without_a_warning(diagnoses, folds):
+    shares = pd.DataFrame(np.random.default_rng(0).dirichlet(np.ones(folds), diagnoses))
+    figure = figures.shares(shares, stamp=STAMP)
+    told = words(figures.to_svg(figure, "f1", ""))
+    assert STAMP in told
+    assert (f"an even share, 1 of {folds}" in told) == (folds > 20)
+    assert len(figures.to_png(figure)) > 1000

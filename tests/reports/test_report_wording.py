@@ -60,3 +60,14 @@ def test_lists_and_counts_read_as_words():
     assert wording.listed([]) == ""
     assert wording.plural(1, "class", "classes") == "1 class"
     assert wording.plural(2357, "photograph") == "2,357 photographs"
+
+
+def test_what_excluding_does_is_said_of_each_kind():
+    from melascope.audit.verdict import KINDS
+    from melascope.reports.data_sections import EXCLUDED, leads_to
+
+    assert set(EXCLUDED) <= set(KINDS)
+    assert leads_to("lesion_repeat", "exclude") == "one photograph of each lesion is kept"
+    assert leads_to("lesion_repeat", "warn") == "a warning"
+    assert leads_to("outlier", "exclude") == "left out"
+    assert leads_to("authority_conflict", "correct") == "the official label"

@@ -6,12 +6,8 @@ import numpy as np
 import pandas as pd
 
 from melascope.audit.problems import problems, readable
-from melascope.diagnosis import coarsen_label, ordered
-
-
-def agree(filed: str, official: str) -> bool:
-    """Return whether two labels say the same, where one may be finer: PBK agrees with BKL."""
-    return coarsen_label(filed, (official,)) is not None or coarsen_label(official, (filed,)) is not None
+from melascope.datasets.rows import filed
+from melascope.diagnosis import agree, ordered
 
 
 def disagrees(table: pd.DataFrame) -> np.ndarray:
@@ -21,8 +17,8 @@ def disagrees(table: pd.DataFrame) -> np.ndarray:
     pairs = table[["diagnosis", "official_diagnosis"]]
     wrong = [pair for pair in pairs.dropna().drop_duplicates().itertuples(index=False, name=None) if not agree(*pair)]
     found = np.zeros(len(table), dtype=bool)
-    for filed, official in wrong:
-        pair = (pairs["diagnosis"] == filed) & (pairs["official_diagnosis"] == official)
+    for label, official in wrong:
+        pair = (pairs["diagnosis"] == label) & (pairs["official_diagnosis"] == official)
         found |= pair.fillna(False).to_numpy(dtype=bool)
     return found
 
@@ -41,7 +37,8 @@ def disagreement(table: pd.DataFrame) -> pd.DataFrame:
     """Return counts of filed labels (rows) against official ones (columns), photographs with both."""
     if "official_diagnosis" not in table.columns:
         return pd.DataFrame(dtype="int64")
-    rows = readable(table)[["diagnosis", "official_diagnosis"]].dropna()
+    rows = readable(table)
+    rows = pd.DataFrame({"diagnosis": filed(rows), "official_diagnosis": rows["official_diagnosis"]}).dropna()
     if rows.empty:
         return pd.DataFrame(dtype="int64")
     counts = pd.crosstab(rows["diagnosis"], rows["official_diagnosis"])

@@ -9,7 +9,8 @@ import pandas as pd
 
 from melascope import diagnosis
 from melascope.audit.problems import PROBLEM_COLUMNS, Found, none, readable
-from melascope.datasets import lesion_counts
+from melascope.counted import plural
+from melascope.datasets import lesion_counts, photographs
 from melascope.datasets.split import DEFAULT_FRACTIONS
 from melascope.statistics import wilson
 
@@ -51,6 +52,7 @@ def find(table: pd.DataFrame) -> Found:
     """
     rows = readable(table)
     rows = rows[rows["diagnosis"].notna()]
+    rows = rows.assign(photograph=photographs(rows))
     counts = rows["diagnosis"].value_counts()
     if counts.empty:
         return Found(none(), {"photographs": 0, "lesions": 0, "by_class": {}})
@@ -83,10 +85,10 @@ def find(table: pd.DataFrame) -> Found:
 
 def _evidence(count: int, lesions: int, ratio: float, largest: str) -> str | None:
     if lesions < FEWEST_TO_JUDGE:
-        what = f"{count} photographs" + (f" of {lesions} lesions" if lesions < count else "")
+        what = plural(count, "photograph") + (f" of {plural(lesions, 'lesion')}" if lesions < count else "")
         return f"{what}: too few to judge"
     if ratio > LARGEST_RATIO:
-        return f"{count} photographs, one for {ratio:.1f} of {largest}"
+        return f"{plural(count, 'photograph')}, one for {ratio:.1f} of {largest}"
     return None
 
 

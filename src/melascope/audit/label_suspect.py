@@ -23,6 +23,7 @@ from melascope import diagnosis
 from melascope.audit import label_agreement, out_of_fold
 from melascope.audit.embeddings import embed
 from melascope.audit.problems import Found, none, problems, readable
+from melascope.counted import plural
 from melascope.datasets import ambiguous_names, folds, groups
 from melascope.errors import DataError
 from melascope.progress import Progress, silent
@@ -83,7 +84,8 @@ def find(
     rows = readable(table)
     if embeddings is not None and len(embeddings) != len(rows):
         raise DataError(
-            f"{len(embeddings):,} embeddings were given for {len(rows):,} readable photographs; "
+            f"{plural(len(embeddings), 'embedding was', 'embeddings were')} given for "
+            f"{plural(len(rows), 'readable photograph')}; "
             "embeddings.embed makes one for each row that could be read."
         )
     classes, labels = _filed(rows)
@@ -185,7 +187,7 @@ def _from_embeddings(
         "notes": [],
     }
     if len(classes) < 2:
-        return _nothing(rows, details, f"{len(classes)} diagnosis has {FEWEST_LESIONS} lesions or more")
+        return _nothing(rows, details, f"{len(classes) or 'no'} diagnosis has {FEWEST_LESIONS} lesions or more")
     if vectors is None:
         vectors = embed(rows, threads=threads, progress=progress)
     rows, group, numbers = rows[used], group[used], _numbers(labels[used], classes)
@@ -227,7 +229,9 @@ def _from_predictions(
     used, kept, few = _learnable(used, group, classes_told, labels)
     details["left_out"] = {why: count for why, count in (left_out | few).items() if count}
     if len(kept) < 2:
-        return _nothing(rows, details, f"{len(kept)} diagnosis has honest predictions for {FEWEST_LESIONS} lesions")
+        return _nothing(
+            rows, details, f"{len(kept) or 'no'} diagnosis has honest predictions for {FEWEST_LESIONS} lesions"
+        )
     chosen = p[used][:, [classes.index(code) for code in kept]]
     chosen = chosen / np.maximum(chosen.sum(axis=1, keepdims=True), 1e-12)
     return _Told(rows[used], group[used], kept, _numbers(labels[used], kept), chosen, details)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from melascope.audit.problems import Found, distinct, problems, readable
-from melascope.datasets import photographs
+from melascope.datasets import connected, photographs
 
 
 def find(table: pd.DataFrame) -> Found:
@@ -34,10 +34,9 @@ def find(table: pd.DataFrame) -> Found:
 
 
 def beyond_first(rows: pd.DataFrame) -> np.ndarray:
-    """Return which rows `(n,)` are not the first, by path, of their lesion; rows without a lesion id stay."""
+    """Return which rows `(n,)` are not the first, by path, of their lesion, known by its id or by its pixels."""
     order = np.argsort(pd.factorize(rows["path"], sort=True)[0], kind="stable")
-    ordered = rows["lesion_id"].iloc[order]
-    again = (ordered.duplicated() & ordered.notna()).to_numpy(dtype=bool)
+    again = pd.Series(connected(rows, ["lesion_id", "repeat"])[order]).duplicated().to_numpy()
     result = np.zeros(len(rows), dtype=bool)
     result[order[again]] = True
     return result

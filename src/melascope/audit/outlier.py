@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from melascope.audit.problems import Found, problems, readable
+from melascope.counted import plural
 
 LIMIT = 4.0
 """Robust z from which on a photograph is far from the rest."""
@@ -133,7 +134,8 @@ def find(table: pd.DataFrame) -> Found:
         "counts": {name: len(flagged) for name, flagged in reasons.items()},
     }
     if not measures:
-        details["sentence"] = f"{len(rows)} readable photographs are too few to say what is usual."
+        few = plural(len(rows), "readable photograph is", "readable photographs are")
+        details["sentence"] = f"{few} too few to say what is usual."
     texts: dict[int, list[str]] = {}
     for flagged in reasons.values():
         for place, text in flagged:

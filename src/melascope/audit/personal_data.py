@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from melascope.audit.problems import Found, problems, readable
+from melascope.counted import plural
 from melascope.images.burned_text import SUSPECTED
 from melascope.images.embedded import KINDS, licence_name
 
@@ -80,9 +81,10 @@ def _licences(rows: pd.DataFrame) -> dict[str, Any]:
 
 def _sentence(details: dict[str, Any], found: int) -> str:
     carried = (
-        f"{found:,} of {details['photographs']:,} photographs carry personal data, or seem to bear writing."
+        f"{found:,} of {plural(details['photographs'], 'photograph')} "
+        f"{'carries' if found == 1 else 'carry'} personal data, or {'seems' if found == 1 else 'seem'} to bear writing."
         if found
-        else f"None of {details['photographs']:,} photographs carries personal data that could be seen."
+        else f"None of {plural(details['photographs'], 'photograph')} carries personal data that could be seen."
     )
     unknown = details["licence_unknown"]
     licence = f" Of {unknown:,} no licence is known." if unknown else " Each has a known licence."

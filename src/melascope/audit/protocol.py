@@ -16,16 +16,22 @@ import numpy as np
 import pandas as pd
 
 from melascope import diagnosis
+from melascope.audit import caveats
 from melascope.audit.leaks import between
 from melascope.audit.lesion_repeat import beyond_first
 from melascope.audit.problems import distinct, is_test
 from melascope.audit.verdict import Audit
-from melascope.datasets import groups, lesion_counts, photographs
+from melascope.counted import plural
+from melascope.datasets import groups, photographs
+from melascope.datasets.groups import copies_of
+from melascope.datasets.rows import filed
 from melascope.errors import DataError
 
 PROTOCOLS = ("clean", "as-filed")
 CLEAN_UNAUTHORISED = "clean-unauthorised"
 
+LISTED_AGAIN = "a further row of a file that is counted"
+"""The one reason that leaves a row out and no photograph; `excluded` does not list it."""
 UNREADABLE = "unreadable"
 NO_DIAGNOSIS = "no diagnosis"
 CONTRADICTION = "filed under several diagnoses, no authority"
@@ -81,10 +87,10 @@ class Prepared:
         table: The rows that count. `diagnosis` is the label to train on; also `filed_diagnosis`,
             `official_diagnosis`, `label_from` (`authority` or `filed`), `photograph` and `group` (the connected
             component of photograph, lesion and patient).
-        excluded: `image_id, path, diagnosis, split, reason` of every row left out.
+        excluded: `image_id, path, diagnosis, split, reason` of every photograph left out.
         flow: From photographs found to photographs used.
         classes: The diagnoses present, in the house's order.
-        name: `clean`, `clean-unauthorised` or `as-filed`.
+        name: `clean`, `clean-unauthorised`, `as-filed` or `as-published` (see `audit.published`).
         warnings: What a reader of the results must know, a sentence each.
         optimistic: Whether results under this protocol flatter.
         leak: What Test shares with the rest, as `leakage` counts it; empty where the set has no Test.
@@ -135,21 +141,21 @@ def apply_protocol(table: pd.DataFrame, audit: Audit, protocol: str = "clean") -
         raise DataError(f'There is no protocol "{protocol}"; there are: {", ".join(PROTOCOLS)}.')
     if audit.images != len(table):
         raise DataError(
-            f"The audit is of {audit.images:,} photographs, the table has {len(table):,}; audit the table again."
+            f"The audit is of {plural(audit.images, 'photograph')}, the table has {len(table):,}; audit it again."
         )
     tally = _Tally(table)
-    tally.leave_out(table["error_kind"].notna().to_numpy(), UNREADABLE)
+    unreadable = table["error_kind"].notna().to_numpy(dtype=bool)
+    tally.leave_out(unreadable & table["path"].duplicated().to_numpy(dtype=bool), LISTED_AGAIN)
+    tally.leave_out(unreadable, UNREADABLE)
     tally.step("readable")
     rows = table[tally.kept].assign(split=table["split"].fillna("train") if is_test(table).any() else table["split"])
-    rows = rows.assign(
-        photograph=photographs(rows), group=groups(rows), filed_diagnosis=rows["diagnosis"], label_from="filed"
-    )
+    rows = rows.assign(photograph=photographs(rows), group=groups(rows), filed_diagnosis=filed(rows))
     if "official_diagnosis" not in rows.columns:
         rows["official_diagnosis"] = pd.array([pd.NA] * len(rows), dtype="string")
     prepared = _clean(rows, tally, audit) if protocol == "clean" else _as_filed(rows, tally)
     if prepared.table.empty:
         raise DataError(
-            f"The protocol {protocol} leaves none of the {len(table):,} photographs: "
+            f"The protocol {protocol} leaves none of {plural(len(table), 'photograph')}: "
             + "; ".join(f"{reason}: {count:,}" for reason, count in prepared.excluded["reason"].value_counts().items())
             + "."
         )
@@ -179,6 +185,11 @@ class _Tally:
         """Leave out rows, given as a mask over a part of the table with its index."""
         self.leave_out(self._table.index.isin(rows.index[mask]), reason)
 
+    def among(self, rows: pd.DataFrame) -> np.ndarray:
+        """Return which rows `(n,)` of a part of the table are still in."""
+        still: np.ndarray = rows.index.isin(self._table.index[self.kept])
+        return still
+
     def step(self, label: str) -> None:
         """Close a step of the flow."""
         new = pd.Series(self._reasons[self._reasons != self._told]).value_counts(sort=False)
@@ -187,23 +198,24 @@ class _Tally:
         self.flow.append(FlowStep(label, int(self.kept.sum()), excluded))
 
     def excluded(self) -> pd.DataFrame:
-        """Return every row left out, with its reason."""
-        gone = self._table.loc[~self.kept, ["image_id", "path", "diagnosis", "split"]]
-        return gone.assign(reason=pd.array(self._reasons[~self.kept], dtype="string")).reset_index(drop=True)
+        """Return every photograph left out, with its reason."""
+        listed = ~self.kept & (self._reasons != LISTED_AGAIN)
+        gone: pd.DataFrame = self._table.loc[listed, ["image_id", "path", "diagnosis", "split"]]
+        return gone.assign(reason=pd.array(self._reasons[listed], dtype="string")).reset_index(drop=True)
 
 
 def _clean(rows: pd.DataFrame, tally: _Tally, audit: Audit) -> Prepared:
     authorised = bool(rows["official_diagnosis"].notna().any())
     rows = _labelled(rows, tally)
     tally.step("with one diagnosis")
-    rows = _allowed(rows[rows["diagnosis"].notna()], tally, audit)
+    rows = _allowed(rows, tally, audit)
     if is_test(rows).any():
         tied = _tied_to_test(rows, tally)
         tally.step("apart from Test")
         rows = rows[~tied]
     rows = _one_each(rows, tally, audit)
     prepared = _prepared(rows, tally, "clean" if authorised else CLEAN_UNAUTHORISED)
-    return replace(prepared, warnings=[*_clean_warnings(rows, authorised), *prepared.warnings])
+    return replace(prepared, warnings=[*caveats.of_clean(rows, authorised), *prepared.warnings])
 
 
 def _allowed(rows: pd.DataFrame, tally: _Tally, audit: Audit) -> pd.DataFrame:
@@ -248,21 +260,27 @@ def _one_each(rows: pd.DataFrame, tally: _Tally, audit: Audit) -> pd.DataFrame:
 
 
 def _labelled(rows: pd.DataFrame, tally: _Tally) -> pd.DataFrame:
-    """Give each row the label of its photograph; missing where there is none or several."""
-    best = rows["official_diagnosis"].fillna(rows["filed_diagnosis"])
+    """Give each row the label of its photograph, missing where there is none or several; one row for each file."""
+    as_filed = rows["filed_diagnosis"].fillna(rows["diagnosis"])
+    best = rows["official_diagnosis"].fillna(as_filed)
+    if "label_from" in rows.columns:
+        # An earlier audit that could not tell AK from SCC has left its label; the row that made it so may be gone.
+        best = best.mask((rows["diagnosis"] == "AKIEC") & rows["label_from"].notna(), "AKIEC")
     classes = diagnosis.ISIC_2018 if (best == "AKIEC").any() else diagnosis.ISIC_2019
     shown = rows["photograph"].to_numpy(dtype=object)
-    official = _coarse(rows["official_diagnosis"], classes)
-    filed = _coarse(rows["filed_diagnosis"], classes)
-    n_official, n_filed = distinct(official, shown), distinct(filed, shown)
+    official, labels = _coarse(rows["official_diagnosis"], classes), _coarse(as_filed, classes)
+    n_official, n_filed = distinct(official, shown), distinct(labels, shown)
+    by_authority = official.groupby(shown).transform("first")
+    by_filing = labels.groupby(shown).transform("first").mask(n_filed != 1)
+    label = by_authority.mask(n_official != 1).fillna(by_filing.mask(n_official != 0))
+    label_from = np.where(n_official == 1, "authority", "filed")
+    result = rows.assign(diagnosis=label.astype("string"), label_from=pd.array(label_from, dtype="string"))
+    tally.leave_out_among(rows, ~_first_of_each(result, rows["path"].to_numpy(dtype=object)), LISTED_AGAIN)
     tally.leave_out_among(rows, n_official > 1, OFFICIAL_CONTRADICTION)
     tally.leave_out_among(rows, (n_official == 0) & (n_filed > 1), CONTRADICTION)
     tally.leave_out_among(rows, (n_official == 0) & (n_filed == 0), NO_DIAGNOSIS)
-    by_authority = official.groupby(shown).transform("first")
-    by_filing = filed.groupby(shown).transform("first").mask(n_filed != 1)
-    label = by_authority.mask(n_official != 1).fillna(by_filing.mask(n_official != 0))
-    label_from = np.where(n_official == 1, "authority", "filed")
-    return rows.assign(diagnosis=label.astype("string"), label_from=pd.array(label_from, dtype="string"))
+    still: pd.DataFrame = result[tally.among(result)]
+    return still
 
 
 def _coarse(labels: pd.Series, classes: tuple[str, ...]) -> pd.Series:
@@ -290,9 +308,10 @@ def _tied_to_test(rows: pd.DataFrame, tally: _Tally) -> np.ndarray:
 
 
 def _first_of_each(rows: pd.DataFrame, shown: np.ndarray) -> np.ndarray:
-    """Choose the row of each photograph that is kept: one filed as labelled, then the first path."""
+    """Choose the row of each photograph that is kept: no copy made to balance, filed as labelled, the first path."""
     agrees = (rows["filed_diagnosis"] == rows["diagnosis"]).fillna(False).to_numpy(dtype=bool)
-    order = np.lexsort((pd.factorize(rows["path"], sort=True)[0], ~agrees))
+    copied = copies_of(rows).notna().to_numpy(dtype=bool)
+    order = np.lexsort((pd.factorize(rows["path"], sort=True)[0], ~agrees, copied))
     repeated = pd.Series(shown[order]).duplicated().to_numpy()
     first = np.zeros(len(rows), dtype=bool)
     first[order[~repeated]] = True
@@ -300,12 +319,13 @@ def _first_of_each(rows: pd.DataFrame, shown: np.ndarray) -> np.ndarray:
 
 
 def _as_filed(rows: pd.DataFrame, tally: _Tally) -> Prepared:
+    rows = rows.assign(diagnosis=rows["filed_diagnosis"], label_from=pd.array(["filed"] * len(rows), dtype="string"))
     labelled = rows["diagnosis"].notna().to_numpy()
     tally.leave_out_among(rows, ~labelled, NO_DIAGNOSIS)
     tally.step("with a diagnosis")
     prepared = _prepared(rows[labelled], tally, "as-filed")
     return replace(
-        prepared, optimistic=True, split_group=None, warnings=[*_leak_warnings(prepared), *prepared.warnings]
+        prepared, optimistic=True, split_group=None, warnings=[*caveats.of_leak(prepared.leak), *prepared.warnings]
     )
 
 
@@ -317,49 +337,11 @@ def _prepared(rows: pd.DataFrame, tally: _Tally, name: str) -> Prepared:
         flow=tally.flow,
         classes=diagnosis.ordered(table["diagnosis"]),
         name=name,
-        warnings=_lesion_warnings(table),
+        warnings=caveats.of_lesions(table),
         optimistic=False,
         leak=between(table) if is_test(table).any() else {},
         split_group="group",
     )
-
-
-def _clean_warnings(rows: pd.DataFrame, authorised: bool) -> list[str]:
-    found = []
-    filed = int((rows["label_from"] == "filed").sum())
-    if not authorised:
-        found.append("No authority was given: every label is the filed one, and nothing could check it.")
-    elif filed:
-        found.append(
-            f"{filed:,} of {len(rows):,} labels are the filed ones; the authority does not know the photograph."
-        )
-    shared = distinct(rows["diagnosis"], rows["lesion_id"].fillna("").to_numpy(dtype=object)) > 1
-    lesions = rows.loc[shared & rows["lesion_id"].notna().to_numpy(), "lesion_id"].nunique()
-    if lesions:
-        found.append(f"{lesions:,} lesions have photographs under different diagnoses.")
-    return found
-
-
-def _lesion_warnings(rows: pd.DataFrame) -> list[str]:
-    counts = lesion_counts(rows)
-    if not counts["assumed"] or rows.empty:
-        return []
-    return [
-        f"{counts['known']:,} lesions are known by id; {counts['assumed']:,} further photographs are each taken for a "
-        "lesion of its own, so that parts are not proved to be lesion-disjoint."
-    ]
-
-
-def _leak_warnings(prepared: Prepared) -> list[str]:
-    opening = "Optimistic: labels are as filed and Train is divided at random, copies and lesions regardless."
-    leak = prepared.leak
-    if not leak:
-        return [opening]
-    return [
-        opening,
-        f"Of {leak['test_photographs']:,} Test photographs {leak['share_photograph']:,} are in Train too, and "
-        f"{leak['share_any']:,} share a photograph, a lesion or a patient with it.",
-    ]
 
 
 def leakage(table: pd.DataFrame, part: pd.Series) -> dict[str, int]:

@@ -15,20 +15,32 @@ from melascope.audit.reasons import NOT_USABLE
 from melascope.datasets import table as tables
 from melascope.errors import DataError
 
-_TOLD = ("image_id", "diagnosis", "official_diagnosis", "lesion_id", "patient_id", "split")
+_TOLD = (
+    "image_id",
+    "diagnosis",
+    "official_diagnosis",
+    "lesion_id",
+    "patient_id",
+    "split",
+    "filed_diagnosis",
+    "label_from",
+)
 AUDITED = "audited.parquet"
 """Every photograph with what was found out about it, beside `audit.json`."""
 
 
 def state(frame: pd.DataFrame) -> dict[str, Any]:
-    """Return what tells whether data have changed: `files`, `bytes` and a `digest`.
+    """Return what tells whether data have changed: `files`, `bytes`, `digest`, `folder` and `moved_digest`.
 
     The digest is over paths, sizes and times of change, and over what labels, authorities and tables say of each.
+    `folder` is the innermost one that holds every file; `moved_digest` is over paths below it, sizes and what is said,
+    so that the same files in another place can be told from other files.
 
     Args:
         frame: An image table as `read` returns it.
     """
-    digest, total = hashlib.sha256(), 0
+    digest, moved, total = hashlib.sha256(), hashlib.sha256(), 0
+    folder = _common_folder(frame["path"].tolist())
     told = [column for column in _TOLD if column in frame.columns]
     cells = frame[told].astype("string").fillna("").agg("\0".join, axis=1)
     for path, words in sorted(zip(frame["path"], cells, strict=True)):
@@ -39,7 +51,22 @@ def state(frame: pd.DataFrame) -> dict[str, Any]:
             size, changed = -1, -1
         total += max(size, 0)
         digest.update(f"{path}\0{words}\0{size}\0{changed}\n".encode())
-    return {"files": len(frame), "bytes": total, "digest": digest.hexdigest()}
+        moved.update(f"{path[len(folder) :]}\0{words}\0{size}\n".encode())
+    return {
+        "files": len(frame),
+        "bytes": total,
+        "digest": digest.hexdigest(),
+        "folder": folder,
+        "moved_digest": moved.hexdigest(),
+    }
+
+
+def _common_folder(paths: list[str]) -> str:
+    folders = {os.path.dirname(path) for path in paths}  # noqa: PTH120 - a Path for each of a million files is slow
+    try:
+        return os.path.commonpath(folders) if folders else ""
+    except ValueError:  # on several drives
+        return ""
 
 
 def reuse(folder: Path, frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any], dict[str, Found]]:
@@ -63,11 +90,27 @@ def reuse(folder: Path, frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, An
     now = state(frame)
     if then.get("digest") != now["digest"]:
         changed = "" if then.get("files") == now["files"] else f" ({then.get('files'):,} then, {now['files']:,} now)"
+        if then.get("moved_digest") == now["moved_digest"]:
+            raise DataError(_moved(folder, then, now, again))
         raise DataError(
             f"The audit in {folder} is not of these photographs and labels as they are now{changed}; the same DATA, "
             f"--authority and --spelling give the same. {again}"
         )
     return tables.load(folder / AUDITED), summary, _suspected(folder, summary)
+
+
+def _moved(folder: Path, then: dict[str, Any], now: dict[str, Any], again: str) -> str:
+    """Say that names, sizes and labels are those of the audit, and what is not."""
+    if then.get("folder") != now["folder"]:
+        return (
+            f"The audit in {folder} is of the same files, by names, sizes and labels, under another folder (it was "
+            f"{then.get('folder')}, it is {now['folder']}), and names them where they stood. Move them back there, or "
+            f"{again[:1].lower()}{again[1:]}"
+        )
+    return (
+        f"The audit in {folder} is not of these photographs and labels as they are now: names, sizes and labels are "
+        f"the same, but files were written since. {again}"
+    )
 
 
 def _suspected(folder: Path, summary: dict[str, Any]) -> dict[str, Found]:
@@ -76,7 +119,7 @@ def _suspected(folder: Path, summary: dict[str, Any]) -> dict[str, Found]:
     told = summary.get("kinds", {}).get(kind, {})
     if not told.get("looked_for"):
         return {}
-    problems = pd.read_csv(folder / "problems.csv", dtype="string")
+    problems = tables.unquoted(pd.read_csv(folder / "problems.csv", dtype="string"))
     return {kind: Found(problems[problems["kind"] == kind].reset_index(drop=True), told.get("details", {}))}
 
 
@@ -84,7 +127,14 @@ def refuse_unusable(verdict: str, reasons: list[str]) -> None:
     """Refuse to train on what the audit calls not usable.
 
     Raises:
-        DataError: With the audit's first reason.
+        DataError: With every reason for which it is not.
     """
     if verdict == NOT_USABLE:
-        raise DataError(f"{reasons[0]} Mend the data set; run and train take it as it is with --unaudited.")
+        opening = f"{NOT_USABLE.capitalize()}: "
+        fatal = [reason for reason in reasons if reason.startswith(opening)] or reasons[:1]
+        told = opening + " ".join(_sentence(reason.removeprefix(opening)) for reason in fatal)
+        raise DataError(f"{told} Mend the data set; run and train take it as it is with --unaudited.")
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -14,8 +14,9 @@ from melascope import diagnosis
 from melascope.audit import survey as look
 from melascope.audit.protocol import apply_protocol
 from melascope.audit.provenance import refuse_unusable
+from melascope.counted import plural
 from melascope.datasets import check_trainable, fixed, folds, lesion_counts, split, table
-from melascope.datasets.fixed import keep_placed, write
+from melascope.datasets.fixed import keep_placed, unknown_names, write
 from melascope.progress import Progress, silent
 
 PathLike = str | os.PathLike[str]
@@ -80,7 +81,9 @@ def split_data(
     Raises:
         DataError: When the data cannot be used, or the wish makes no sense.
     """
+    told = None if keep is None else fixed(keep)  # a misspelt file is told before the photographs are read
     found = look.survey(data, progress=progress, **reading)
+    notes = [] if told is None else unknown_names(told, found.scanned, str(keep))
     prepared = apply_protocol(found.scanned, found.audit, protocol)
     check_trainable(prepared.table)
     refuse_unusable(found.audit.verdict, found.audit.reasons)
@@ -92,12 +95,12 @@ def split_data(
             return split(rows, fractions, seed, prepared.split_group).part
         return folds(rows, folds_wanted, seed, prepared.split_group)
 
-    if keep is None:
+    if told is None:
         frame[column] = divide(frame)
         kept = None
     else:
-        frame[column], kept = keep_placed(frame, fixed(keep), column, divide)
-    divided = _divided(frame, column, kept)
+        frame[column], kept = keep_placed(frame, told, column, divide)
+    divided = _divided(frame, column, kept, notes)
     if out is not None:
         target = Path(out)
         table.save(frame, target)
@@ -109,7 +112,7 @@ def split_data(
     return found, divided
 
 
-def _divided(frame: pd.DataFrame, column: str, kept: int | None) -> Divided:
+def _divided(frame: pd.DataFrame, column: str, kept: int | None, notes: Sequence[str]) -> Divided:
     order = [part for part in ("train", "tune", "calibrate", "test") if (frame[column] == part).any()]
     counts = pd.crosstab(frame["diagnosis"], frame[column])
     counts = counts.reindex(index=diagnosis.ordered(counts.index), columns=order or sorted(counts.columns))
@@ -122,21 +125,36 @@ def _divided(frame: pd.DataFrame, column: str, kept: int | None) -> Divided:
     worst = (shares[large] - whole).abs().max().max() if large.any() else float("nan")
     lesions = lesion_counts(frame)
     groups = frame.groupby("group")[column].nunique() if "group" in frame else pd.Series(dtype="int64")
+    torn = int((groups > 1).sum())
     sentences = [
-        f"Shares of all photographs: {', '.join(f'{name} {share:.1%}' for name, share in whole.items())}.",
+        _shares(whole),
         f"Among diagnoses with 20 photographs or more, none is further than {worst:.1%} from them."
         if large.any()
         else "No diagnosis has 20 photographs; shares say little.",
-        f"{int((groups > 1).sum()):,} of {len(groups):,} groups of photograph, lesion and patient are torn apart; "
-        f"{lesions['known']:,} lesions are known by id, {lesions['assumed']:,} photographs are each taken for one.",
+        f"{torn:,} of {plural(len(groups), 'group')} of photograph, lesion and patient "
+        f"{'is' if torn == 1 else 'are'} torn apart; "
+        f"{plural(lesions['known'], 'lesion is', 'lesions are')} known by id, "
+        f"{plural(lesions['assumed'], 'photograph is', 'photographs are each')} taken for one.",
     ]
     if kept is not None:
         sentences.append(
-            f"{kept:,} photographs stay where they stood; {len(frame) - kept:,} were placed now: new ones, and those "
-            "whose lesion stood in several places."
+            f"{plural(kept, 'photograph stays', 'photographs stay')} where they stood; {len(frame) - kept:,} "
+            f"{'was' if len(frame) - kept == 1 else 'were'} placed now: new ones, and those whose lesion stood in "
+            "several places."
         )
+    sentences += notes
     named = counts.rename(index={code: diagnosis.name(str(code)) for code in counts.index})
     return Divided(frame, named, shares.set_axis(named.index), sentences)
+
+
+def _shares(whole: pd.Series) -> str:
+    """Return how the photographs fall to the parts, or between what shares where there are too many to name."""
+    from melascope.reports.figures.divided import MOST_PARTS
+
+    if len(whole) > MOST_PARTS:
+        spread = f"between {whole.min():.1%} and {whole.max():.1%} in each of {len(whole)} folds"
+        return f"Shares of all photographs: {spread}."
+    return f"Shares of all photographs: {', '.join(f'{name} {share:.1%}' for name, share in whole.items())}."
 
 
 def _page(target: Path, divided: Divided, protocol: str) -> Path:

@@ -6,9 +6,11 @@ the same `survey`.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,10 @@ from melascope.audit.protocol import Prepared, apply_protocol
 from melascope.audit.reasons import NOT_USABLE
 from melascope.audit.verdict import Audit, audit
 from melascope.bundle import load_bundle
+from melascope.counted import plural
 from melascope.datasets import Pack, find_same, pack, read, scan, table
+from melascope.datasets.readers import TABLE_ENDINGS
+from melascope.datasets.rows import AUDITED_COLUMNS, once_each
 from melascope.errors import DataError
 from melascope.images import Geometry, decode, read_file
 from melascope.progress import Progress, silent
@@ -109,25 +114,30 @@ def survey(
     looking = looking or Looking()
     policy = Policy() if looking.policy is None else load_policy(looking.policy)
     _refuse_early(looking)
-    frame = _read(data, images, authority, spellings)
+    frame, notes = _read(data, images, authority, spellings)
     now = provenance.state(frame)
     if looking.audit is not None:
         scanned, before, suspected = provenance.reuse(Path(looking.audit), frame)
         policy = policy if looking.policy is not None else from_json(before.get("policy", {}))
         scanned = scanned if limit is None else _draw(scanned, limit, seed)
-        return Survey(scanned, audit(scanned, policy, suspected), now, looking.audited)
+        return Survey(scanned, _noted(audit(scanned, policy, suspected), notes), now, looking.audited)
     if limit is not None and limit < len(frame):
         frame = _draw(frame, limit, seed)
     threads = environment.threads()
     scanned = scan(frame, threads=threads, progress=progress)
     if not looking.audited:
-        return Survey(scanned, audit(scanned, policy, progress=progress), now, audited=False)
+        return Survey(scanned, _noted(audit(scanned, policy, progress=progress), notes), now, audited=False)
     if looking.search:
         scanned = same_photograph.mark(scanned, find_same(scanned, threads=threads, progress=progress))
     if looking.against:
         scanned = other_sets.mark(scanned, looking.against, looking.against_images, threads, progress)
     also = {"label_suspect": _suspects(scanned, looking, threads, progress)} if looking.suspects else {}
-    return Survey(scanned, audit(scanned, policy, also, progress), now)
+    return Survey(scanned, _noted(audit(scanned, policy, also, progress), notes), now)
+
+
+def _noted(found: Audit, notes: Sequence[str]) -> Audit:
+    """Return an audit that also tells what was seen when the tables were read."""
+    return replace(found, reasons=[*found.reasons, *notes]) if notes else found
 
 
 def _read(
@@ -135,18 +145,23 @@ def _read(
     images: PathLike | None,
     authority: Sequence[PathLike],
     spellings: Mapping[str, str] | None,
-) -> pd.DataFrame:
+) -> tuple[pd.DataFrame, list[str]]:
+    """Return the rows of the data set or data sets, and what a reader must know of their tables."""
     several = [data] if isinstance(data, str | os.PathLike) else list(data)
     frames = [
         # A folder holds its photographs itself; --images is for the tables.
         read(one, None if Path(one).is_dir() and len(several) > 1 else images, authority, spellings)
         for one in several
     ]
+    notes = [note for frame in frames for note in frame.attrs.pop("notes", ())]
+    # What an earlier audit found by comparing photographs is found again here, among those that are here.
+    frames = [frame.drop(columns=list(AUDITED_COLUMNS), errors="ignore") for frame in frames]
     if len(frames) == 1:
-        return frames[0]
+        return frames[0], notes
     for frame, one in zip(frames, several, strict=True):
         frame["source"] = frame["source"].fillna(Path(one).resolve().name)
-    return table.check(pd.concat(frames, ignore_index=True).drop_duplicates("path", ignore_index=True))
+    joined, more = once_each(table.check(pd.concat(frames, ignore_index=True)), "The whole of DATA")
+    return joined, [*notes, *more]
 
 
 def _refuse_early(looking: Looking) -> None:
@@ -155,6 +170,13 @@ def _refuse_early(looking: Looking) -> None:
         predictions(looking.predictions)
     if looking.bundle is not None:
         load_bundle(looking.bundle)
+    tables = [one for one in looking.against if str(one).lower().endswith(TABLE_ENDINGS)]
+    if looking.against_images and not tables:
+        holds = ", ".join(map(str, looking.against))
+        raise DataError(
+            f"--against-images {looking.against_images[0]} says where the photographs of a table are, and no table is "
+            + (f"given: {holds} holds its own. Take it away." if holds else "given; name one with --against.")
+        )
     for other in looking.against:
         if str(other).lower().endswith(other_sets.BUNDLE_ENDING):
             load_bundle(other)
@@ -182,7 +204,8 @@ def predictions(path: PathLike) -> pd.DataFrame:
     source = Path(path)
     source = source / "predictions.parquet" if source.is_dir() else source
     try:
-        frame = pd.read_parquet(source) if source.suffix.lower() == ".parquet" else pd.read_csv(source)
+        is_parquet = source.suffix.lower() == ".parquet"
+        frame = pd.read_parquet(source) if is_parquet else table.unquoted(pd.read_csv(source))
     except FileNotFoundError:
         raise DataError(f"{source} does not exist.") from None
     except (OSError, ValueError) as error:
@@ -203,18 +226,30 @@ def audit_data(data: PathLike, out: PathLike | None = None, progress: Progress =
     """
     found = survey(data, progress=progress, **reading)
     if out is not None:
-        folder = Path(out)
-        folder.mkdir(parents=True, exist_ok=True)
-        # An old audit must not stand for the new data while this one is being written.
-        (folder / "audit.json").unlink(missing_ok=True)
-        found, prepared = prepare(found)
-        table.save(found.scanned, folder / provenance.AUDITED)
-        kept = _lean(found.scanned.iloc[:0] if prepared is None else prepared.table)
-        table.save(kept, folder / "clean.parquet")
-        table.save(kept, folder / "clean.csv")
-        _page(folder / "report.html", found, prepared, title=f"Audit of {Path(data).name}")
-        write_audit(folder, found, prepared)
+        with _together(Path(out)) as folder:
+            found, prepared = prepare(found)
+            table.save(found.scanned, folder / provenance.AUDITED)
+            kept = _lean(found.scanned.iloc[:0] if prepared is None else prepared.table)
+            table.save(kept, folder / "clean.parquet")
+            table.save(kept, folder / "clean.csv")
+            _page(folder / "report.html", found, prepared, title=f"Audit of {Path(data).name}")
+            write_audit(folder, found, prepared)
     return found
+
+
+@contextlib.contextmanager
+def _together(folder: Path) -> Iterator[Path]:
+    """Yield a folder whose files come to `folder` together when all are written, `audit.json` last.
+
+    Stopped before, `folder` keeps the audit that it had, whole; stopped while they come, it has no `audit.json`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".partial-", dir=folder) as partial:
+        yield Path(partial)
+        written = sorted(Path(partial).iterdir(), key=lambda path: path.name == "audit.json")
+        (folder / "audit.json").unlink(missing_ok=True)
+        for path in written:
+            path.replace(folder / path.name)
 
 
 def _lean(frame: pd.DataFrame) -> pd.DataFrame:
@@ -258,7 +293,8 @@ def write_audit(folder: Path, found: Survey, prepared: Prepared | None) -> dict[
 
 def _all_excluded(found: Survey) -> pd.DataFrame:
     rows = found.scanned[["image_id", "path", "diagnosis", "split"]]
-    return rows.assign(reason=np.where(found.scanned["error_kind"].notna(), "unreadable", found.audit.reasons[0]))
+    rows = rows.assign(reason=np.where(found.scanned["error_kind"].notna(), "unreadable", found.audit.reasons[0]))
+    return rows.drop_duplicates("path")
 
 
 def flow(prepared: Prepared) -> list[dict[str, Any]]:
@@ -296,14 +332,15 @@ def class_counts(scanned: pd.DataFrame) -> dict[str, Any]:
         row.update(all=len(part), share=len(part) / len(labelled))
         rows.append(row)
     if not rows:
-        sentence = f"{len(scanned)} photographs, none of which has a diagnosis."
+        sentence = f"{plural(len(scanned), 'photograph')}, none of which has a diagnosis."
         return {"splits": splits, "rows": [], "ratio": None, "sentence": sentence}
     rows.sort(key=lambda row: -row["all"])
     most, least = rows[0], rows[-1]
     ratio = most["all"] / least["all"]
     sentence = (
-        f"{len(labelled)} photographs of {len(rows)} diagnoses. Most frequent: {most['name']} ({most['all']}); "
-        f"least frequent: {least['name']} ({least['all']}); ratio {ratio:.1f} to 1."
+        f"{plural(len(labelled), 'photograph')} of {plural(len(rows), 'diagnosis', 'diagnoses')}. "
+        f"Most frequent: {most['name']} ({most['all']:,}); "
+        f"least frequent: {least['name']} ({least['all']:,}); ratio {ratio:.1f} to 1."
     )
     return {"splits": splits, "rows": rows, "ratio": ratio, "sentence": sentence}
 
@@ -315,7 +352,7 @@ def pack_data(
     found = survey(data, progress=progress, **reading)
     readable = found.scanned[found.scanned["error_kind"].isna()].reset_index(drop=True)
     if readable.empty:
-        raise DataError(f"None of the {len(found.scanned):,} photographs in {data} can be read.")
+        raise DataError(f"None of {plural(len(found.scanned), 'photograph')} in {data} can be read.")
     geometry = Geometry(size, size, mode)  # type: ignore[arg-type]
     return found, pack(readable, geometry, environment.cache_folder(), threads=environment.threads(), progress=progress)
 

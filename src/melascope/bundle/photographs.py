@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from melascope.bundle.heatmap import is_overlay
+from melascope.counted import plural
 from melascope.errors import DataError
 
 SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".dib", ".webp", ".gif"))
@@ -75,7 +76,7 @@ def _folder(folder: Path, notes: list[str]) -> list[Path]:
     for error in closed:
         notes.append(f"{error.filename} may not be read ({error.strerror}); its photographs were left out.")
     if not found and not closed:
-        rest = f", only {others} other files" if others else ""
+        rest = f", only {plural(others, 'other file')}" if others else ""
         notes.append(f"{folder} holds no photographs{rest} (looked for {', '.join(sorted(SUFFIXES))}).")
     return found
 

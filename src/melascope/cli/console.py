@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -46,6 +47,26 @@ def check_folder(out: Path | None, option: str = "--out") -> None:
     """Refuse a folder to write that is a file, before any work is done for it."""
     if out is not None and out.exists() and not out.is_dir():
         raise click.UsageError(f"{option} {out} is a file; name a folder.")
+    if out is not None:
+        problem = _refused(out.absolute())
+        if problem is not None:
+            raise click.UsageError(f"{option} {out} cannot be written ({problem}); name another folder.")
+
+
+def _refused(folder: Path) -> str | None:
+    """Try to make a folder, leave no trace of that, and return why it cannot be."""
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    made = []
+    try:
+        for place in reversed(missing):
+            place.mkdir()
+            made.append(place)
+        return None if os.access(folder, os.W_OK) else "permission denied"
+    except OSError as error:
+        return (error.strerror or str(error)).lower()
+    finally:
+        for place in reversed(made):
+            place.rmdir()
 
 
 def _escape(text: str) -> str:

@@ -13,6 +13,7 @@ from melascope import environment
 from melascope.cli import console
 from melascope.cli.fetch import fetch
 from melascope.cli.run import data_options, machine_options, spellings
+from melascope.counted import plural
 
 # The names of `audit.verdict.KINDS`, which would import pandas for a mere --help; a test compares them.
 KINDS = (
@@ -31,6 +32,10 @@ KINDS = (
     "personal_data",
     "label_suspect",
 )
+
+MOST_COLUMNS = 10
+WRITTEN = ("audit.json", "problems.csv", "clean.csv", "clean.parquet", "audited.parquet", "excluded.csv", "report.html")
+"""What an audit writes into its folder."""
 
 if TYPE_CHECKING:
     from melascope.audit.survey import Survey
@@ -94,7 +99,8 @@ def audit(
     from melascope.audit.survey import Looking, audit_data
 
     console.check_folder(out)
-    _spare(out, data_path, *options["authority"], *options["against"])
+    for target in (out, *(out / name for name in WRITTEN)):
+        _spare(target, data_path, *options["authority"], *options["against"])
     if "other_set_leak" in fail_on and not options["against"]:
         raise click.UsageError("--fail-on other_set_leak: there is nothing to compare with; give --against.")
     if "authority_conflict" in fail_on and not options["authority"]:
@@ -120,8 +126,8 @@ def audit(
 def _ended(survey: Survey) -> int:
     """Return the exit code of a command that is done, and say how many files could not be read."""
     if survey.unreadable:
-        files = "1 file" if survey.unreadable == 1 else f"{survey.unreadable:,} files"
-        console.warn(f"{files} could not be read; melascope data audit names them.")
+        them = "it" if survey.unreadable == 1 else "them"
+        console.warn(f"{plural(survey.unreadable, 'file')} could not be read; melascope data audit names {them}.")
     return 1 if survey.unreadable else 0
 
 
@@ -249,8 +255,11 @@ def split(
     if as_json:
         click.echo(json.dumps(result.to_json(), indent=1))
         return _ended(survey)
-    table = Table("diagnosis", *map(str, result.counts.columns))
-    for name, row in result.counts.iterrows():
+    # Beyond what fits beside each other, a row for each fold.
+    shown = result.counts if len(result.counts.columns) <= MOST_COLUMNS else result.counts.T
+    table = Table("diagnosis" if shown is result.counts else "", *map(str, shown.columns))
+    table.columns[0].no_wrap = True
+    for name, row in shown.iterrows():
         table.add_row(str(name), *(str(value) for value in row))
     console.results.print(table)
     for sentence in result.sentences:
@@ -292,7 +301,7 @@ def pack(data_path: Path, size: int, geometry: str, spelling: tuple[str, ...], *
             data_path, size=size, mode=geometry, spellings=spellings(spelling), progress=progress, **options
         )
     console.results.print(
-        f"{len(packed.images)} photographs of {size} x {size} in {environment.cache_folder()}",
+        f"{plural(len(packed.images), 'photograph')} of {size} x {size} in {environment.cache_folder()}",
         markup=False,
         soft_wrap=True,
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from melascope.cli import console
+from melascope.counted import plural
 
 if TYPE_CHECKING:
     from melascope.datasets.archive import Plan
@@ -52,7 +53,7 @@ def fetch(out: Path, yes: bool, server: str | None, **options: Any) -> int:
             # Someone who goes on with a fetch has agreed to it before, and where nobody sits nobody can.
             if not yes and not plan.begun and sys.stdin.isatty():
                 bars.close()
-                text = f"Fetch {plan.missing:,} photographs, {plan.missing_bytes / 1e9:,.2f} GB, into {out}?"
+                text = f"Fetch {plural(plan.missing, 'photograph')}, {plan.missing_bytes / 1e9:,.2f} GB, into {out}?"
                 click.confirm(text, default=True, abort=True, err=True)
 
         fetched = fetch_set(out, **options, server=server or SERVER, before=before, progress=bars)

@@ -104,4 +104,6 @@ def _os_error(error: OSError) -> str:
         return f"A file stands where a folder is needed{where}. Name another place."
     if error.errno in (errno.EACCES, errno.EPERM):
         return f"Permission denied{where}. Choose a folder that you may read and write."
+    if error.errno == errno.ENOENT:
+        return f"There is no such file or folder, and none can be made there{where}. Name another place."
     return f"{error.strerror or error}{where}."

@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 from melascope.bundle.decision import percent
 from melascope.bundle.rows import columns, kind, row
 from melascope.finding import Finding, Measured, OperatingPointUsed
+from melascope.spreadsheet import quoted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -23,9 +24,6 @@ ENDINGS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "pa
 MOST_ROWS = 200
 """A table of more findings than this shows the most urgent ones."""
 
-# A spreadsheet takes a cell that begins with one of these for a formula; the wide ones are
-# the same signs in East Asian typing (OWASP, CSV injection).
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 _COLOURS = {"alert": "bold red", "refer": "bold yellow", "no_alert": "green", "refused": "dim"}
 _WORDS = {"alert": "ALERT", "refer": "refer", "no_alert": "no alert", "refused": "refused"}
 _ROWS_PER_GROUP = 4096
@@ -90,9 +88,7 @@ def safe_cell(value: Any) -> Any:
         >>> safe_cell(-0.5)
         -0.5
     """
-    if isinstance(value, str) and value.startswith(_FORMULA):
-        return f"'{value}"
-    return value
+    return quoted(value) if isinstance(value, str) else value
 
 
 def findings_table(findings: Iterable[Finding]) -> Table:

@@ -13,6 +13,7 @@ import click
 
 from melascope.cli import console
 from melascope.cli.outputs import ENDINGS, FORMATS, findings_table, rule, whole, writing
+from melascope.counted import plural
 from melascope.errors import DataError
 
 if TYPE_CHECKING:
@@ -102,7 +103,9 @@ def predict(
     if lesions is not None and not tally.named:
         console.warn(f"No photograph's image id is in {table}.")
     if tally.refused and form != "table":
-        console.warn(f"{tally.refused} of {tally.all} photographs were refused; the column error says why.")
+        were = "was" if tally.refused == 1 else "were"
+        all_of_them = plural(tally.all, "photograph")
+        console.warn(f"{tally.refused:,} of {all_of_them} {were} refused; the column error says why.")
     if check is not None:
         with console.progress() as progress:
             exact = Predictor(predictor.bundle, threads, "f32", batch_size)
@@ -182,6 +185,7 @@ def _as_table(findings: list[Finding], predictor: Predictor, out: Path | None) -
 def _lesions(table: Path) -> dict[str, str]:
     """Read which lesion each photograph shows: canonical image id to lesion id."""
     from melascope.image_id import canonical_id
+    from melascope.spreadsheet import unquoted
 
     found: dict[str, str] = {}
     try:
@@ -193,10 +197,10 @@ def _lesions(table: Path) -> dict[str, str]:
             for line in reader:
                 if not line["image_id"] or not line["lesion_id"]:
                     continue
-                image_id = canonical_id(line["image_id"])
-                if found.setdefault(image_id, line["lesion_id"]) != line["lesion_id"]:
+                image_id, lesion = canonical_id(unquoted(line["image_id"])), unquoted(line["lesion_id"])
+                if found.setdefault(image_id, lesion) != lesion:
                     raise DataError(
-                        f"{table} gives {image_id} two lesions, {found[image_id]} and {line['lesion_id']} "
+                        f"{table} gives {image_id} two lesions, {found[image_id]} and {lesion} "
                         f"(line {reader.line_num}); a photograph shows one."
                     )
     except FileNotFoundError:

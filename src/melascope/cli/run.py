@@ -74,6 +74,11 @@ def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that `run` and `train` share."""
     for option in (
         click.option("--resume", is_flag=True, help="Go on with the run in --out."),
+        click.option(
+            "--mlflow",
+            metavar="URI",
+            help="Log to MLflow: a server's address, or a database such as sqlite:///mlflow.db.",
+        ),
         click.option("--tensorboard", is_flag=True, help="Write TensorBoard events into the run folder."),
         click.option(
             "--limit", type=click.IntRange(1), help="Use only so many photographs, drawn by class: a quick try."
@@ -88,10 +93,11 @@ def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--protocol",
-            type=click.Choice(["clean", "as-filed"]),
+            type=click.Choice(["clean", "as-filed", "as-published"]),
             default="clean",
             show_default=True,
-            help="Which photographs and labels count; as-filed is what the field publishes, and optimistic.",
+            help="Which photographs and labels count. as-filed is what the field publishes, as-published copies "
+            "photographs before the split as course projects do; both are optimistic.",
         ),
         click.option(
             "--unaudited",
@@ -108,7 +114,14 @@ def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
             type=click.Path(path_type=Path),
             help="Folder in which data audit has proved these data; otherwise they are audited here.",
         ),
-        click.option("--recipe", default="small-cnn", show_default=True, help="A recipe's name or a TOML file."),
+        click.option(
+            "--from",
+            "from_run",
+            metavar="RUN",
+            type=click.Path(path_type=Path),
+            help="Go on from the weights of a trained run; its photographs keep their parts. DATA may be other data.",
+        ),
+        click.option("--recipe", help="A recipe's name or a TOML file; small-cnn by default, or that of --from."),
         click.option("--out", type=click.Path(path_type=Path), required=True, help="The run folder."),
     ):
         command = option(command)
@@ -151,6 +164,7 @@ def train(data: Path, spelling: tuple[str, ...], **options: Any) -> int:
     \b
     Example:  melascope train photographs --recipe plain-cnn --out RUN
     Then:     melascope export RUN, melascope run photographs --out RUN --resume
+    Go on:    melascope train photographs --from RUN --epochs 10 --out RUN2
     """
     from melascope.training.run import train as to_weights
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import pandas as pd
 
+from melascope.counted import plural
 from melascope.datasets.archive_download import adopt, check_space, download, each_of
 from melascope.datasets.archive_folder import Folder
 from melascope.datasets.archive_http import ArchiveError, Client, Patience
@@ -54,8 +55,8 @@ class Fetched:
     def summary(self) -> str:
         """Return what happened in a sentence or two."""
         here = self.fetched + self.kept
-        text = f"{here:,} of {self.wanted:,} photographs are in {self.folder}"
-        text += f" ({self.kept:,} were there already)." if self.kept else "."
+        text = f"{here:,} of {plural(self.wanted, 'photograph')} {'is' if here == 1 else 'are'} in {self.folder}"
+        text += f" ({plural(self.kept, 'was', 'were')} there already)." if self.kept else "."
         if self.failed:
             text += (
                 f" {len(self.failed):,} could not be fetched: see {self.folder / 'failed.csv'}, or repeat the command."
@@ -167,7 +168,8 @@ def fetch(
             )
         if outcome.resized:
             notes.append(
-                f"{outcome.resized:,} files are whole, but have not the size that the archive states; they were kept."
+                f"{plural(outcome.resized, 'file is', 'files are')} whole, but not of the size that the archive "
+                f"states; {'it was' if outcome.resized == 1 else 'they were'} kept."
             )
         failed = [*refused, *outcome.failed]
         folder.write_failed(failed)
@@ -236,7 +238,7 @@ def _count_note(name: str | None, count: int, whole: bool) -> list[str]:
     known = KNOWN.get((name or "").strip().lower())
     if known is None or not whole or count == known.photographs:
         return []
-    return [f"The archive lists {count:,} photographs of {name}; {known.photographs:,} were published."]
+    return [f"The archive lists {plural(count, 'photograph')} of {name}; {known.photographs:,} were published."]
 
 
 def _list(

@@ -17,6 +17,7 @@ from typing import Any
 
 import pandas as pd
 
+from melascope.counted import plural
 from melascope.datasets.archive_diagnosis import LEVELS, code_of, path_of
 from melascope.datasets.archive_records import Photograph
 from melascope.datasets.table import save
@@ -181,7 +182,7 @@ class Folder:
 
 
 def _attribution(title: str, server: str, citations: Iterable[str], rows: pd.DataFrame) -> str:
-    lines = [f"# {title}", "", f"{len(rows):,} photographs from the ISIC Archive ({server}).", ""]
+    lines = [f"# {title}", "", f"{plural(len(rows), 'photograph')} from the ISIC Archive ({server}).", ""]
     cited = list(citations)
     if cited:
         lines += ["## Cite", "", *(f"- {each}" for each in cited), ""]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from melascope.counted import plural
 from melascope.datasets.labels import normalise, read_cells
 from melascope.datasets.table import check
 from melascope.diagnosis import coarsen_label
@@ -39,7 +40,8 @@ def join(
         rows = check(normalise(read_cells(Path(where)), where, spellings).assign(path=where), where=where)
         rows = rows[rows["image_id"].isin(set(result["image_id"]))]
         if rows.empty:
-            raise DataError(f"{where} names none of the {table['image_id'].nunique():,} photographs of the set.")
+            names = plural(table["image_id"].nunique(), "photograph")
+            raise DataError(f"{where} names none of the {names} of the set.")
         values = {"official_diagnosis": _one_each(rows, "diagnosis", where)}
         values |= {column: _one_each(rows, column, where) for column in FILLED}
         result = _fill(result, values, where)

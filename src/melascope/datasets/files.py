@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from melascope.counted import plural
 from melascope.datasets.identity import EXTENSIONS, canonical_id
 from melascope.errors import DataError
 
@@ -22,19 +23,27 @@ def images_below(root: Path) -> list[tuple[str, ...]]:
 
     A file counts as an image by its ending, in any case; one with an ending
     that is unknown counts when its first bytes are those of an image. Hidden
-    files and folders are passed over, links are followed once.
+    files and folders are passed over, links are followed once. A name that is
+    not UTF-8 has replacement characters, with which no file is found: the scan
+    lists it as unreadable.
 
     Raises:
         DataError: When the folder does not exist, or it or one below may not be read.
     """
-    found = list(_walk(root, (), set()))
-    for parts in found:
-        try:
-            "/".join(parts).encode()
-        except UnicodeEncodeError:
-            name = os.fsencode("/".join(parts))
-            raise DataError(f"{root} holds a file whose name is not UTF-8, {name!r}; rename it.") from None
-    return found
+    return [parts if is_text("/".join(parts)) else _replaced(parts) for parts in _walk(root, (), set())]
+
+
+def is_text(name: str) -> bool:
+    """Whether a file's name can be written as UTF-8."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _replaced(parts: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(os.fsencode(part).decode("utf-8", "replace") for part in parts)
 
 
 def _walk(folder: Path, parts: tuple[str, ...], seen: set[tuple[int, int]]) -> Iterator[tuple[str, ...]]:
@@ -109,7 +118,7 @@ def locate(ids: Sequence[str], folder: Path, where: str) -> pd.Series:
     if not index:
         example = next(iter(ids))
         raise DataError(
-            f"None of the {len(wanted):,} photographs that {where} names, such as {example}, is in {folder} or below; "
-            "point --images at the folder that holds them."
+            f"None of {plural(len(wanted), 'photograph')} that {where} names, such as {example}, is in {folder} or "
+            "below; point --images at the folder that holds them."
         )
     return pd.Series([str(index.get(key) or folder / f"{key}.jpg") for key in ids], dtype="string")

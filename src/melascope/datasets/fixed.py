@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from melascope.counted import plural
 from melascope.datasets.groups import lesion_counts
 from melascope.datasets.identity import canonical_id
 from melascope.datasets.split import PARTS, SplitResult, balance
-from melascope.datasets.table import save
+from melascope.datasets.table import save, unquoted
 from melascope.errors import DataError
 
 FIXED = ("ham10000-folds", "isic9-clean")
@@ -47,7 +48,8 @@ def fixed(name_or_path: str | os.PathLike[str]) -> pd.DataFrame:
 
 def _read(path: Path) -> pd.DataFrame:
     try:
-        frame = pd.read_parquet(path) if path.suffix.lower() == ".parquet" else pd.read_csv(path, dtype="string")
+        is_parquet = path.suffix.lower() == ".parquet"
+        frame = pd.read_parquet(path) if is_parquet else unquoted(pd.read_csv(path, dtype="string"))
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read as a table: {str(error).splitlines()[0]}") from None
     column = next((name for name in ("part", "fold") if name in frame), None)
@@ -71,6 +73,29 @@ def _read(path: Path) -> pd.DataFrame:
     return told.assign(fold=numbers.astype("int64")).reset_index(drop=True)
 
 
+def unknown_names(told: pd.DataFrame, table: pd.DataFrame, where: str) -> list[str]:
+    """Return a sentence on the photographs of a fold file that a data set does not have; nothing where it has all.
+
+    Args:
+        told: As `fixed` returns it.
+        table: The photographs of the data set, whether used or not.
+        where: What to call the file.
+
+    Raises:
+        DataError: When the data set has none of them.
+    """
+    missing = told["image_id"][~told["image_id"].isin(set(table["image_id"]))].drop_duplicates()
+    if len(missing) and missing.nunique() == told["image_id"].nunique():
+        raise DataError(
+            f"{where} names none of the photographs of these data; its first is {missing.iloc[0]}, theirs is "
+            f"{table['image_id'].iloc[0]}. Give the file that was made of them."
+        )
+    if missing.empty:
+        return []
+    are = plural(len(missing), "photograph that is", "photographs that are")
+    return [f"{where} names {are} not among these data, such as {missing.iloc[0]}."]
+
+
 def place(table: pd.DataFrame, told: pd.DataFrame) -> pd.Series:
     """Return the part, or fold, that a fold file gives each row of a table; missing where it names none.
 
@@ -81,7 +106,7 @@ def place(table: pd.DataFrame, told: pd.DataFrame) -> pd.Series:
     found = table["image_id"].map(told.set_index("image_id")[column])
     if found.isna().all():
         raise DataError(
-            f"The fold file names none of the {len(table):,} photographs; its first is {told['image_id'].iloc[0]}, "
+            f"The fold file names none of {plural(len(table), 'photograph')}; its first is {told['image_id'].iloc[0]}, "
             f"theirs is {table['image_id'].iloc[0]}."
         )
     return pd.Series(found, index=table.index, name=column, dtype="string" if column == "part" else "Int64")
@@ -104,7 +129,7 @@ def split_as_told(table: pd.DataFrame, told: pd.DataFrame, allow_torn: bool = Fa
     part = place(table, told) if "image_id" in told else told["part"].astype("string")
     if part.isna().any():
         raise DataError(
-            f"The fold file gives {int(part.isna().sum()):,} of the {len(table):,} photographs no part, such as "
+            f"The fold file gives {int(part.isna().sum()):,} of {plural(len(table), 'photograph')} no part, such as "
             f"{table['image_id'][part.isna()].iloc[0]}; it belongs to other data, or to another protocol."
         )
     if not allow_torn:
@@ -125,7 +150,8 @@ def refuse_torn(groups: pd.Series, placed: pd.Series) -> None:
     found = sorted(map(str, pairs["group"][pairs["group"].duplicated()].unique()))
     if found:
         raise DataError(
-            f"{len(found):,} photographs, lesions or patients, such as that of {found[0]}, stand in several parts. "
+            f"{plural(len(found), 'photograph, lesion or patient', 'photographs, lesions or patients')}, such as that "
+            f"of {found[0]}, {'stands' if len(found) == 1 else 'stand'} in several parts. "
             "Split by group (melascope data split), or use these parts all the same with --unaudited."
         )
 
@@ -172,10 +198,11 @@ def write(table: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
     """Write the fold file of a table with the column `part` or `fold`: ids only, sorted."""
     column = "part" if "part" in table and table["part"].notna().any() else "fold"
     rows = table[["image_id", column]].drop_duplicates().sort_values("image_id", kind="stable")
-    twice = rows["image_id"][rows["image_id"].duplicated()]
+    twice = rows["image_id"][rows["image_id"].duplicated()].drop_duplicates()
     if len(twice):
         raise DataError(
-            f"{len(twice):,} names, such as {twice.iloc[0]}, stand for photographs in several {column}s; a file of ids "
+            f"{plural(len(twice), 'name')}, such as {twice.iloc[0]}, "
+            f"{'stands' if len(twice) == 1 else 'stand'} for photographs in several {column}s; a file of ids "
             "cannot say which is which. Give the photographs names of their own, or keep the whole table."
         )
     return save(rows, path)

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from melascope.datasets.identity import hash_distances
+from melascope.image_id import copy_source
 
 LINKS = ("photograph", "lesion_id", "patient_id", "repeat")
 """The columns that tie rows into one group; `repeat` ties what the pixels show to be two shots of one lesion."""
@@ -99,6 +100,8 @@ def _names(frame: pd.DataFrame, parent: np.ndarray) -> np.ndarray:
 def photographs(table: pd.DataFrame) -> np.ndarray:
     """Return which photograph each row shows `(n,)`: rows of one id, or of identical bytes, or found the `same`.
 
+    A copy that was made to balance shows the photograph that it was made of; `copies_of` tells which.
+
     An id of the ISIC archive is trusted. Any other name may have been given
     twice (`benign/1.jpg` and `malignant/1.jpg`): where a scan has found that
     two files of one name look different, by their perceptual hashes, the name
@@ -113,7 +116,22 @@ def photographs(table: pd.DataFrame) -> np.ndarray:
     if "same" in table.columns:
         keys["same"] = table["same"]
         columns.append("same")
+    source = copies_of(table)
+    if source.notna().any():
+        # By a tie of its own, so that a name that ties nothing by itself is still tied to its copies.
+        keys["copy"] = source.fillna(table["image_id"].where(table["image_id"].isin(source.dropna().unique())))
+        columns.append("copy")
     return connected(keys, columns)
+
+
+def copies_of(table: pd.DataFrame) -> pd.Series:
+    """Return the id of the photograph that each row is a copy of, from `copy_of` or its name; missing for originals."""
+    names = {name: copy_source(name) for name in table["image_id"].dropna().unique()}
+    source = table["image_id"].map({name: of for name, of in names.items() if of is not None}).astype("string")
+    if "copy_of" not in table.columns:
+        return source
+    told = table["copy_of"].astype("string").str.upper()
+    return told.mask(told == "").fillna(source)
 
 
 def ambiguous_names(table: pd.DataFrame) -> list[str]:
@@ -140,9 +158,12 @@ def groups(table: pd.DataFrame) -> np.ndarray:
 
 
 def lesion_counts(frame: pd.DataFrame) -> dict[str, int]:
-    """Return how many lesions are `known` by id, and how many are `assumed`: one for each further photograph."""
-    known = frame["lesion_id"].dropna() if "lesion_id" in frame.columns else pd.Series(dtype="string")
-    without = frame.loc[~frame.index.isin(known.index)]
-    with_lesion = set(frame.loc[known.index, "image_id"])
-    assumed = set(without["image_id"]) - with_lesion
-    return {"known": int(known.nunique()), "assumed": len(assumed)}
+    """Return how many lesions are `known` by id, and how many are `assumed`: one for each further photograph.
+
+    Args:
+        frame: With `image_id`, and `photograph` where it is known which rows show one.
+    """
+    shown = frame["photograph"].to_numpy(dtype=object) if "photograph" in frame.columns else photographs(frame)
+    lesions = frame["lesion_id"] if "lesion_id" in frame.columns else pd.Series(pd.NA, index=frame.index)
+    known = lesions.notna().to_numpy(dtype=bool)
+    return {"known": int(lesions.nunique()), "assumed": len(set(shown[~known]) - set(shown[known]))}

@@ -193,8 +193,12 @@ def _look_at(path: str) -> tuple[Any, ...]:
         header = read_header(data)
     except ImageError as error:
         unseen = [None] * (len(SCAN_COLUMNS) - 6)
-        return content, None, None, size, *unseen, error.kind, str(error), *([math.nan] * len(TRAITS))
-    told = measure(data, header, small)
+        kind, told = error.kind, str(error)
+        if kind == "missing" and "\ufffd" in path:
+            # What stands in a folder and cannot be found by the name that it is listed under.
+            kind, told = "unreadable", "The file's name is not text in UTF-8; rename it."
+        return content, None, None, size, *unseen, kind, told, *([math.nan] * len(TRAITS))
+    traits = measure(data, header, small)
     return (
         content,
         header.width,
@@ -207,7 +211,7 @@ def _look_at(path: str) -> tuple[Any, ...]:
         attribution(data),
         None,
         None,
-        *(told[name] for name in TRAITS),
+        *(traits[name] for name in TRAITS),
     )
 
 

@@ -14,8 +14,9 @@ from pathlib import Path
 import pandas as pd
 
 from melascope import diagnosis
+from melascope.counted import plural
 from melascope.datasets.identity import canonical_id
-from melascope.datasets.table import COLUMNS
+from melascope.datasets.table import COLUMNS, unquoted
 from melascope.errors import DataError
 
 ID_COLUMNS = ("image_id", "image", "image_name", "isic_id", "img_id", "filename", "file_name")
@@ -78,7 +79,7 @@ def read_cells(path: Path) -> pd.DataFrame:
         else:
             names, separator = _header(path)
             _check_names(names, path)
-            frame = pd.read_csv(path, dtype="string", encoding="utf-8-sig", sep=separator)
+            frame = unquoted(pd.read_csv(path, dtype="string", encoding="utf-8-sig", sep=separator))
             if not isinstance(frame.index, pd.RangeIndex):
                 raise DataError(f"{path} has rows with more cells than its header has names; mend the header.")
     except FileNotFoundError:
@@ -184,7 +185,7 @@ def normalise(cells: pd.DataFrame, where: str, spellings: Mapping[str, str] | No
     empty = named.isna().to_numpy()
     if empty.any():
         count = int(empty.sum())
-        raise DataError(f'{where} has {count} rows with an empty "{named.name}", first in row {_row(empty)}.')
+        raise DataError(f'{where} has {plural(count, "row")} with an empty "{named.name}", first in row {_row(empty)}.')
     result = pd.DataFrame({"image_id": canonical_ids(named)})
     for column, names in _ALIASES.items():
         name = next((name for name in names if name in cells.columns), None)
@@ -199,7 +200,7 @@ def normalise(cells: pd.DataFrame, where: str, spellings: Mapping[str, str] | No
         result["split"] = text.map({value: split_of(value) or value for value in text.dropna().unique()})
     labels = _labels(cells, where)
     if labels is not None:
-        result["diagnosis"] = _codes(labels, where, spellings)
+        result["diagnosis"] = codes(labels, where, spellings)
     return result
 
 
@@ -263,7 +264,12 @@ def _melanoma(column: pd.Series, where: str) -> pd.Series:
     return labels.astype("string")
 
 
-def _codes(labels: pd.Series, where: str, spellings: Mapping[str, str] | None) -> pd.Series:
+def codes(labels: pd.Series, where: str, spellings: Mapping[str, str] | None) -> pd.Series:
+    """Return labels as codes, missing where a label says that there is none.
+
+    Raises:
+        DataError: When a label is unknown.
+    """
     own = {_plain(label) for label in spellings or {}}
     meaning: dict[str, str | None] = {}
     for label in labels.dropna().unique():

@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from melascope.counted import plural
 from melascope.datasets.identity import sha256, thread_count
 from melascope.datasets.packfile import FORMAT, Building, Layout, open_whole
 from melascope.errors import DataError, ImageError
@@ -119,7 +120,10 @@ def _keys(table: pd.DataFrame) -> np.ndarray:
         unusable |= table["error_kind"].notna()
     if unusable.any():
         path, count = table.loc[unusable, "path"].iloc[0], int(unusable.sum())
-        raise DataError(f"{count} photographs cannot be read, such as {path}; leave them out before packing.")
+        raise DataError(
+            f"{plural(count, 'photograph')} cannot be read, such as {path}; "
+            f"leave {'it' if count == 1 else 'them'} out before packing."
+        )
     return table["sha256"].to_numpy(dtype=object)
 
 

@@ -15,8 +15,9 @@ from pathlib import Path
 import pandas as pd
 
 from melascope import diagnosis
+from melascope.counted import plural
 from melascope.datasets import authority as authorities
-from melascope.datasets.files import images_below, locate
+from melascope.datasets.files import images_below, is_text, locate
 from melascope.datasets.identity import canonical_id
 from melascope.datasets.labels import (
     ID_COLUMNS,
@@ -27,6 +28,7 @@ from melascope.datasets.labels import (
     read_cells,
     split_of,
 )
+from melascope.datasets.rows import once_each, remembered
 from melascope.datasets.table import check
 from melascope.errors import DataError
 
@@ -89,7 +91,9 @@ def read(
 
     Returns:
         The image table. `diagnosis` is the label as filed; with an authority
-        there is also `official_diagnosis`, missing where the authority has none.
+        there is also `official_diagnosis`, missing where the authority has none. A table that an audit has written
+        keeps its `filed_diagnosis`, `official_diagnosis` and `label_from`. A file that a table lists twice, and says
+        the same of, has one row. `attrs["notes"]` tells what a reader must know of a table, a sentence each.
 
     Raises:
         DataError: When nothing can be read; the message says what and how to mend it.
@@ -104,8 +108,13 @@ def read(
             f"{', '.join(ID_COLUMNS[1:])}) and a column diagnosis, dx or path, or one column per diagnosis; "
             f"it has: {', '.join(sorted(map(str, source.columns)))}."
         )
-    table = check(chosen.read(source), where=str(source.path))
-    return authorities.join(table, authority, spellings)
+    where = str(source.path)
+    table = remembered(check(chosen.read(source), where=where), where, dict(spellings or {}))
+    table = authorities.join(table, authority, spellings)
+    if source.cells is not None:
+        table, notes = once_each(table, where)
+        table.attrs["notes"] = notes
+    return table
 
 
 def _source(
@@ -113,6 +122,8 @@ def _source(
 ) -> Source:
     given = Path(path).absolute()
     folder = None if images is None else Path(images).absolute()
+    if not is_text(str(given)):
+        raise DataError(f"The name of {os.fsencode(given).decode('utf-8', 'replace')} is not text in UTF-8; rename it.")
     try:
         is_folder = given.is_dir()
         exists = is_folder or given.exists()
@@ -232,11 +243,11 @@ def _read_table(source: Source) -> pd.DataFrame:
     folder = source.images or source.path.parent
     named = cells["path"].astype("string")
     if named.isna().any():
-        raise DataError(f'{source.path} has {int(named.isna().sum())} rows with an empty "path".')
+        raise DataError(f'{source.path} has {plural(int(named.isna().sum()), "row")} with an empty "path".')
     rows["path"] = pd.Series([os.path.join(folder, path) for path in named], dtype="string")  # noqa: PTH118
     if not any(map(os.path.lexists, rows["path"])):
         raise DataError(
-            f"None of the {len(rows):,} files that {source.path} names, such as {rows['path'].iloc[0]}, exists; "
+            f"None of {plural(len(rows), 'file')} that {source.path} names, such as {rows['path'].iloc[0]}, exists; "
             "relative paths start at the table's folder, or at --images."
         )
     known = {*rows.columns, *ID_COLUMNS}

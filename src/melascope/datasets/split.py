@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from melascope.counted import plural
 from melascope.datasets.groups import groups as connected_groups
 from melascope.datasets.groups import lesion_counts
 from melascope.diagnosis import ORDER
@@ -85,7 +86,8 @@ def split(
         straddling = set(names[given_test]) & set(names[~given_test])
         if straddling:
             raise DataError(
-                f"{len(straddling)} groups, such as {min(straddling)}, stand both in Test and outside it; "
+                f"{plural(len(straddling), 'group')}, such as {min(straddling)}, "
+                f"{'stands' if len(straddling) == 1 else 'stand'} both in Test and outside it; "
                 "the protocol clean takes them out of Train, the protocol as-filed divides without groups."
             )
     rows = np.flatnonzero(~given_test)
@@ -110,7 +112,9 @@ def folds(table: pd.DataFrame, k: int, seed: int = 0, group: str | None = "group
     names = _group_names(table, group)
     count = len(set(names))
     if not 2 <= k <= count:
-        raise DataError(f"{k} folds cannot be made of {count} groups; at least 2 folds, at most one per group.")
+        raise DataError(
+            f"{plural(k, 'fold')} cannot be made of {plural(count, 'group')}; at least 2 folds, at most one per group."
+        )
     strata = _Strata(table["diagnosis"].to_numpy(dtype=object), names, seed)
     return pd.Series(strata.deal(k), index=table.index, name="fold", dtype="int64")
 
@@ -118,7 +122,11 @@ def folds(table: pd.DataFrame, k: int, seed: int = 0, group: str | None = "group
 def _refuse_unlabelled(table: pd.DataFrame) -> None:
     missing = int(table["diagnosis"].isna().sum())
     if table.empty or missing:
-        what = f"{missing} photographs have no diagnosis" if missing else "The table has no rows"
+        what = (
+            f"{plural(missing, 'photograph has', 'photographs have')} no diagnosis"
+            if missing
+            else "The table has no rows"
+        )
         raise DataError(f"{what}; a protocol leaves out what cannot be used before a split is made.")
 
 

@@ -7,11 +7,14 @@ empty. Further columns are allowed and kept. A table is a plain DataFrame.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pandas as pd
 
+from melascope.counted import plural
 from melascope.errors import DataError
+from melascope.spreadsheet import FORMULA
 
 COLUMNS = (
     "image_id",
@@ -30,6 +33,8 @@ COLUMNS = (
     "fold",
 )
 _NUMBERS = {"age": "Float64", "fold": "Int64"}
+_FORMULA = rf"'*[{re.escape(''.join(FORMULA))}]"
+_NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
 
 
 def check(frame: pd.DataFrame, where: str = "the table") -> pd.DataFrame:
@@ -52,7 +57,7 @@ def check(frame: pd.DataFrame, where: str = "the table") -> pd.DataFrame:
         empty = frame[column].isna() | (frame[column].astype("string").str.strip() == "")
         if empty.any():
             raise DataError(
-                f'{where} has {int(empty.sum())} rows with an empty "{column}", first in row {_first(empty)}.'
+                f'{where} has {plural(int(empty.sum()), "row")} with an empty "{column}", first in row {_first(empty)}.'
             )
     result = frame.copy()
     for column in COLUMNS:
@@ -78,17 +83,47 @@ def _first(mask: pd.Series) -> int:
 
 
 def save(frame: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
-    """Write a table as CSV or Parquet, by the file's ending; the file appears whole or not at all."""
+    """Write a table as CSV or Parquet, by the file's ending; the file appears whole or not at all.
+
+    In a CSV a text that a spreadsheet would take for a formula, such as the id `=1+1`, begins with an apostrophe, which
+    every reader of Melascope takes off again.
+    """
     target = Path(path)
     partial = target.with_name(f".{target.name}.partial")
     if target.suffix.lower() == ".csv":
-        frame.to_csv(partial, index=False)
+        _quoted(frame).to_csv(partial, index=False)
     elif target.suffix.lower() == ".parquet":
         frame.to_parquet(partial, index=False)
     else:
         raise DataError(f"{target}: a table is saved as .csv or .parquet.")
     partial.replace(target)
     return target
+
+
+def _texts(frame: pd.DataFrame) -> list[tuple[str, pd.Series]]:
+    return [(name, column) for name, column in frame.items() if not pd.api.types.is_numeric_dtype(column)]  # type: ignore[misc]
+
+
+def _quoted(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a frame whose texts are as `spreadsheet.quoted` has them, but for numbers, which are no formulas."""
+    changed = {}
+    for name, column in _texts(frame):
+        text = column.astype("string")
+        formula = (text.str.match(_FORMULA) & ~text.str.fullmatch(_NUMBER)).fillna(False)
+        if formula.any():
+            changed[name] = ("'" + text).where(formula, text)
+    return frame.assign(**changed) if changed else frame
+
+
+def unquoted(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the frame of a CSV that was read, without the apostrophes that `save` wrote."""
+    changed = {}
+    for name, column in _texts(frame):
+        text = column.astype("string")
+        formula = text.str.match("'" + _FORMULA).fillna(False)
+        if formula.any():
+            changed[name] = text.str[1:].where(formula, text)
+    return frame.assign(**changed) if changed else frame
 
 
 def load(path: str | os.PathLike[str]) -> pd.DataFrame:
@@ -102,7 +137,7 @@ def load(path: str | os.PathLike[str]) -> pd.DataFrame:
         if source.suffix.lower() == ".parquet":
             frame = pd.read_parquet(source)
         else:
-            frame = pd.read_csv(source, dtype="string")
+            frame = unquoted(pd.read_csv(source, dtype="string"))
     except FileNotFoundError:
         raise DataError(f"{source} does not exist.") from None
     except (OSError, ValueError, pd.errors.ParserError) as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from melascope import diagnosis
+from melascope.counted import plural
 from melascope.errors import DataError
 
 
@@ -19,7 +20,7 @@ def check_trainable(table: pd.DataFrame) -> list[str]:
         raise DataError("No photograph has a diagnosis; give class folders or a table of labels.")
     if len(counts) == 1:
         raise DataError(
-            f"All {int(counts.iloc[0]):,} photographs have one diagnosis, {diagnosis.name(counts.index[0])}; "
+            f"{_all(int(counts.iloc[0]))} one diagnosis, {diagnosis.name(counts.index[0])}; "
             "at least two are needed to train and to evaluate."
         )
     warnings = [
@@ -29,6 +30,10 @@ def check_trainable(table: pd.DataFrame) -> list[str]:
     if "MEL" not in counts.index:
         warnings.append("There is no melanoma among the photographs: no melanoma risk can be learnt.")
     return warnings
+
+
+def _all(photographs: int) -> str:
+    return "The only photograph has" if photographs == 1 else f"All {photographs:,} photographs have"
 
 
 def check_parts(part: pd.Series, table: pd.DataFrame) -> None:
@@ -44,8 +49,8 @@ def check_parts(part: pd.Series, table: pd.DataFrame) -> None:
     for name in ("train", "calibrate", "test"):
         if not (part == name).any():
             raise DataError(
-                f"Of {len(part):,} photographs none is left for the part {name}; training, calibration and test need "
-                "photographs of their own. Add some, or raise --limit."
+                f"Of {plural(len(part), 'photograph')} none is left for the part {name}; training, calibration and "
+                "test need photographs of their own. Add some, or raise --limit."
             )
     if table.loc[part == "train", "diagnosis"].nunique() < 2:
         raise DataError(

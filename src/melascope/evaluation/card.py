@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from melascope import diagnosis
+from melascope.counted import plural
 from melascope.evaluation.findings import few_of, shown
 from melascope.statistics.intervals import FEW
 
@@ -50,11 +51,14 @@ def model_card(
         "",
         "## Data",
         f"Protocol `{metrics['protocol']}`{_optimistic(metrics)}; {'audited' if metrics['audited'] else 'unaudited'}. "
-        f"Judged on {part['n_images']} photographs of {part['n_lesions']['known']} known and "
-        f"{part['n_lesions']['assumed']} assumed lesions.",
+        f"Judged on {plural(part['n_images'], 'photograph')} of {part['n_lesions']['known']:,} known and "
+        f"{plural(part['n_lesions']['assumed'], 'assumed lesion')}.",
     ]
+    if metrics.get("continued_from"):
+        lines.append(metrics["continued_from"]["words"])
     if metrics.get("limited"):
-        lines.append(f"Only {metrics['limited']} photographs were used (`--limit`): a try, not a result.")
+        used = plural(metrics["limited"], "photograph was", "photographs were")
+        lines.append(f"Only {used} used (`--limit`): a try, not a result.")
     lines += [
         "The weights are subject to the licences of the photographs that they were trained on; weights trained on "
         "HAM10000 or ISIC 2019 are for non-commercial research (CC BY-NC 4.0).",

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from melascope import diagnosis
+from melascope.counted import plural
 from melascope.errors import RunError
 from melascope.evaluation.predictions import Vocabulary, common_classes
 from melascope.evaluation.sample import Sample, group_names, photographs
@@ -162,7 +163,7 @@ def _row(result: RunResult) -> dict[str, Any]:
         "run": result.name,
         "protocol": metrics["protocol"],
         "audited": metrics["audited"],
-        "test": f"{part['n_images']} photographs ({metrics['headline']})",
+        "test": f"{plural(part['n_images'], 'photograph')} ({metrics['headline']})",
         "melanoma_sensitivity": point.get("sensitivity"),
         "melanoma_specificity": point.get("specificity"),
         "melanoma_auc": melanoma["auc"],
@@ -217,9 +218,14 @@ def _pair(a: RunResult, b: RunResult, draws: int, seed: int) -> tuple[list[dict[
     same = pair[0].y == pair[1].y
     notes = []
     if seen.any():
-        notes.append(f"{label}: {int(seen.sum())} photographs on which a run was trained are left out.")
+        known = plural(
+            int(seen.sum()), "photograph on which a run was trained is", "photographs on which a run was trained are"
+        )
+        notes.append(f"{label}: {known} left out.")
     if not same.all():
-        notes.append(f"{label}: {int((~same).sum())} shared test photographs bear different labels and are left out.")
+        bear = "shared test photograph bears different labels and is"
+        differ = plural(int((~same).sum()), bear, "shared test photographs bear different labels and are")
+        notes.append(f"{label}: {differ} left out.")
         pair = [sample.take(same) for sample in pair]
     if not len(pair[0]):
         return [], [*notes, f"{label}: no test photograph is shared, so nothing can be paired."]

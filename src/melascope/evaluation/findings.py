@@ -10,6 +10,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from melascope import diagnosis
+from melascope.counted import plural
 from melascope.statistics.intervals import FEW
 
 _GAP = 0.15  # of balanced accuracy between train and tune, beyond which a fit is called over-fitted
@@ -32,7 +33,8 @@ def headline(metrics: Mapping[str, Any]) -> list[str]:
     stamps += ["optimistic"] if metrics["optimistic"] else []
     known, assumed = part["n_lesions"]["known"], part["n_lesions"]["assumed"]
     lines = [
-        f"Judged on {part['n_images']} photographs ({known} lesions known, {assumed} assumed); {', '.join(stamps)}."
+        f"Judged on {plural(part['n_images'], 'photograph')} ({plural(known, 'lesion')} known, {assumed:,} assumed); "
+        f"{', '.join(stamps)}."
     ]
     for name, point in part["groups"]["melanoma"]["operating_points"].items():
         assured = "assured" if point["assured"] else "not assured"
@@ -46,7 +48,7 @@ def headline(metrics: Mapping[str, Any]) -> list[str]:
     lines.append(f"Accuracy: {shown(part['accuracy'])}")
     trained = metrics.get("trained_on")
     if trained and trained["images"]:
-        lines.append(f"{trained['images']} of {trained['of']} test photographs were trained on.")
+        lines.append(_trained_on(trained))
     return lines
 
 
@@ -140,18 +142,23 @@ def _data(metrics: Mapping[str, Any], audit: Mapping[str, Any] | None) -> list[R
     leaks = metrics.get("leaks") or {}
     shared = {name: n for name, n in leaks.items() if name.startswith("share_") and name != "share_any" and n}
     if shared:
-        of = f"Of {leaks['test_photographs']} test photographs " if "test_photographs" in leaks else "In the test part "
-        told = ", ".join(f"{n} share a {name.removeprefix('share_')} with training" for name, n in shared.items())
+        tested = leaks.get("test_photographs")
+        of = "In the test part " if tested is None else f"Of {plural(tested, 'test photograph')} "
+        told = ", ".join(
+            f"{plural(n, 'shares', 'share')} a {name.removeprefix('share_')} with training"
+            for name, n in shared.items()
+        )
         remarks.append(Remark("warning", f"{of}{told}."))
     known = metrics.get("trained_on")
     if known and known["images"]:
         remarks.append(
             Remark(
                 "warning",
-                f"{known['images']} of {known['of']} test photographs were trained on; the headline leaves them out.",
+                f"{_trained_on(known).removesuffix('.')}; the headline leaves "
+                f"{'it' if known['images'] == 1 else 'them'} out.",
             )
             if metrics["headline"] == "test_unseen"
-            else Remark("warning", f"{known['images']} of {known['of']} test photographs were trained on.")
+            else Remark("warning", _trained_on(known))
         )
     if metrics["cross_fitted"]:
         remarks.append(
@@ -160,6 +167,11 @@ def _data(metrics: Mapping[str, Any], audit: Mapping[str, Any] | None) -> list[R
             )
         )
     return remarks
+
+
+def _trained_on(known: Mapping[str, Any]) -> str:
+    were = "was" if known["images"] == 1 else "were"
+    return f"{known['images']:,} of {plural(known['of'], 'test photograph')} {were} trained on."
 
 
 def few_of(part: Mapping[str, Any], group: str) -> bool:
@@ -313,7 +325,7 @@ def _balance(metrics: Mapping[str, Any]) -> list[Remark]:
     return [
         Remark(
             "note",
-            f"Imbalance: {counts[most]} training photographs of {diagnosis.name(most)}, {counts[least]} of "
+            f"Imbalance: {plural(counts[most], 'training photograph')} of {diagnosis.name(most)}, {counts[least]:,} of "
             f"{diagnosis.name(least)} ({ratio:.0f} to 1). Read balanced accuracy, not accuracy.",
         )
     ]
@@ -329,12 +341,16 @@ def _numbers(part: Mapping[str, Any]) -> list[Remark]:
         remarks.append(Remark("warning", "Too few melanomas in the test part to judge how many are found."))
     refused = part["refused"]["n"]
     if refused:
-        remarks.append(Remark("note", f"{refused} test photographs were refused and are in no score."))
+        were = plural(refused, "test photograph was refused and is", "test photographs were refused and are")
+        remarks.append(Remark("note", f"{were} in no score."))
     assumed = part["n_lesions"]["assumed"]
     if assumed:
         known = part["n_lesions"]["known"]
         remarks.append(
-            Remark("note", f"Lesion ids: {known} lesions known, {assumed} assumed (one photograph, one lesion).")
+            Remark(
+                "note",
+                f"Lesion ids: {plural(known, 'lesion')} known, {assumed:,} assumed (one photograph, one lesion).",
+            )
         )
     remarks.append(Remark("note", part["sample_size"]["melanoma"]["text"]))
     return remarks

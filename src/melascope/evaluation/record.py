@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from melascope.counted import plural
 from melascope.evaluation.predictions import Vocabulary
 from melascope.evaluation.sample import Sample
 from melascope.statistics import precision_recall_curve, roc_curve
@@ -126,7 +127,8 @@ def notes_of(
     ]
     if known is not None:
         notes.append(
-            f"{known['images']} of {known['of']} test photographs were trained on"
+            f"{known['images']:,} of {plural(known['of'], 'test photograph')} "
+            f"{'was' if known['images'] == 1 else 'were'} trained on"
             + ("; the headline leaves them out." if headline == "test_unseen" else ".")
         )
         if known["images"] == known["of"]:
@@ -161,6 +163,7 @@ def nothing(frame: pd.DataFrame, test: Array, words: Vocabulary) -> str:
     scored = frame.loc[test]
     refused = int(scored["error"].notna().sum()) if "error" in scored.columns else 0
     return (
-        f"None of the {int(test.sum())} test photographs can be scored: {refused} were refused, the others have no "
+        f"None of {plural(int(test.sum()), 'test photograph')} can be scored: "
+        f"{plural(refused, 'was', 'were')} refused, the others have no "
         f"diagnosis among the model's classes ({', '.join(words.classes)}). Check the labels and the paths."
     )

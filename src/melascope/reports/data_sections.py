@@ -31,6 +31,15 @@ PROBLEMS = {
     "label_suspect": "the diagnosis may be wrong",
 }
 ACTIONS = {"exclude": "left out", "warn": "a warning", "correct": "the official label"}
+EXCLUDED = {
+    "byte_identical": "one of each is kept",
+    "same_photograph": "one of each is kept",
+    "lesion_repeat": "one photograph of each lesion is kept",
+    "id_conflict": "left out where no authority decides",
+    "photograph_leak": "left out of Train",
+    "lesion_leak": "left out of Train",
+}
+"""What excluding means where it does not leave out every photograph that has the problem."""
 _WITHOUT_PICTURES = ("imbalance", "shortcut", "label_suspect")
 _CONTEXT = ("age", "sex", "site", "lesion_id", "patient_id", "source", "modality", "confirmed_by")
 
@@ -141,7 +150,7 @@ def pictures(table: pd.DataFrame, album: Album, stamp: str, seed: int = 0, n: in
     ]
     if not one_each:
         return []
-    note = f"{len(sample)} of {wording.count(len(usable))} photographs, drawn at random with seed {seed}."
+    note = f"{len(sample)} of {wording.plural(len(usable), 'photograph')}, drawn at random with seed {seed}."
     return [
         Gallery(one_each, "One photograph of each class", "Drawn at random within the class.", stamp),
         Gallery(sample, "A random sample", note, stamp),
@@ -179,7 +188,7 @@ def audit_summary(audit: Mapping[str, Any]) -> list[Any]:
         classes = ", ".join(f"{code} {wording.count(n)}" for code, n in by_class.items() if n)
         looked = found.get("looked_for", True)
         numbers = [wording.count(found.get("groups")), wording.count(found.get("images"))] if looked else ["–", "–"]
-        action = ACTIONS.get(str(found.get("action")), "–") if looked else "not looked for"
+        action = leads_to(kind, found.get("action")) if looked else "not looked for"
         rows.append([PROBLEMS.get(kind, kind.replace("_", " ")), *numbers, classes, action])
     if rows:
         columns = ["problem", "groups", "photographs", "by class", "leads to"]
@@ -187,6 +196,12 @@ def audit_summary(audit: Mapping[str, Any]) -> list[Any]:
             Table(f"What the audit of {wording.plural(audit.get('images'), 'photograph')} found", columns, rows)
         )
     return blocks
+
+
+def leads_to(kind: str, action: Any) -> str:
+    """Return what a policy's action does about a kind of problem, in words."""
+    words = ACTIONS.get(str(action), "–")
+    return EXCLUDED.get(kind, words) if action == "exclude" else words
 
 
 def problem_counts(audit: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

@@ -44,6 +44,9 @@ def summary(metrics: Mapping[str, Any]) -> list[Any]:
     alerts = part.get("alerts") or {}
     what = wording.plural(part.get("n_images"), "photograph") + lesion_words(part)
     blocks.append(Text(f"Judged on {_part_words(name, metrics)}: {what}."))
+    before = metrics.get("continued_from") or {}
+    if before.get("words"):
+        blocks.append(Text(str(before["words"])))
     few = few_of(part, "melanoma")
     blocks.append(
         Measures(
@@ -92,7 +95,7 @@ def lesion_words(part: Mapping[str, Any]) -> str:
     if not assumed > 0:
         return f" of {wording.plural(known, 'lesion')}"
     each = "a photograph without a lesion id counts as a lesion of its own"
-    return f" of {wording.plural(known, 'known lesion')} and {wording.count(assumed)} assumed ones ({each})"
+    return f" of {wording.plural(known, 'known lesion')} and {wording.plural(assumed, 'assumed one')} ({each})"
 
 
 def _part_words(name: str, metrics: Mapping[str, Any]) -> str:

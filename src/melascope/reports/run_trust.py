@@ -144,18 +144,16 @@ def honesty(metrics: Mapping[str, Any]) -> list[Any]:
     told_already = any("trained on" in str(note) for note in metrics.get("notes") or ())
     if trained.get("of") is not None and not told_already:
         images = wording.number(trained.get("images"))
-        told = f"{wording.count(images)} of {wording.plural(trained['of'], 'photograph')} were trained on"
-        points.append(
-            ("warning", f"{told}; they are left out of the headline.") if images > 0 else ("good", f"{told}.")
-        )
+        was, it_is = ("was", "it is") if images == 1 else ("were", "they are")
+        told = f"{wording.count(images)} of {wording.plural(trained['of'], 'photograph')} {was} trained on"
+        points.append(("warning", f"{told}; {it_is} left out of the headline.") if images > 0 else ("good", f"{told}."))
     leaks = metrics.get("leaks") or {}
     for key, n in leaks.items():
         what = str(key).removeprefix("share_")
         if what != key and what != "any" and wording.number(n) > 0:
             of = f" of {wording.count(leaks['test_photographs'])}" if "test_photographs" in leaks else ""
-            points.append(
-                ("warning", f"Leak: {wording.count(n)}{of} test photographs share a {what} with the other parts.")
-            )
+            share = "test photograph shares" if wording.number(n) == 1 and not of else "test photographs share"
+            points.append(("warning", f"Leak: {wording.count(n)}{of} {share} a {what} with the other parts."))
     if metrics.get("optimistic"):
         points.append(
             ("warning", f"The protocol {metrics.get('protocol')} is optimistic: do not compare it with clean results.")

@@ -8,6 +8,7 @@ import pandas as pd
 
 from melascope.reports import figures, wording
 from melascope.reports.data_report import FOOTER
+from melascope.reports.figures.divided import MOST_PARTS
 from melascope.reports.page import Drawing, Page, Points, Section, Table
 
 
@@ -30,12 +31,22 @@ def split_report(
         for name, pair in zip(counts.index, cells, strict=True)
     ]
     rows.append(["all", *[wording.count(counts[part].sum()) for part in counts]])
-    caption = "Of each diagnosis' photographs, the share in each part; balanced where the bars look alike."
-    told = "; ".join(f"{row[0]}: {', '.join(row[1:])}" for row in rows)
+    columns = ["diagnosis", *parts]
+    if len(parts) > MOST_PARTS:
+        # A row for each fold, since a page is longer than wide.
+        caption = "Of each diagnosis' photographs, the shares in the folds; balanced where the lines are short."
+        told = f"{len(parts)} folds; the table below has the numbers."
+        columns, rows = (
+            ["fold", *(row[0] for row in rows)],
+            [list(row) for row in zip(*[columns, *rows], strict=True)][1:],
+        )
+    else:
+        caption = "Of each diagnosis' photographs, the share in each part; balanced where the bars look alike."
+        told = "; ".join(f"{row[0]}: {', '.join(row[1:])}" for row in rows)
     blocks = [
         Points([("note", sentence) for sentence in sentences]),
         Drawing(figures.shares(shares, stamp=stamp), f"{caption} {told}", caption, True),
-        Table("Photographs, with shares of each diagnosis", ["diagnosis", *parts], rows),
+        Table("Photographs, with shares of each diagnosis", columns, rows),
     ]
     whole = wording.plural(int(counts.to_numpy().sum()), "photograph")
     return Page(

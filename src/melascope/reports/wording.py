@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from melascope import diagnosis
+from melascope.counted import plural as counted_noun
 
 Estimate = Mapping[str, Any]
 
@@ -67,7 +68,8 @@ def count(n: Any) -> str:
 
 def plural(n: Any, one: str, many: str | None = None) -> str:
     """Return `1 photograph`, `2,357 photographs`."""
-    return f"{count(n)} {one if number(n) == 1 else many or one + 's'}"
+    known = number(n)
+    return f"– {many or one + 's'}" if math.isnan(known) else counted_noun(round(known), one, many)
 
 
 def percentage(fraction: float, n: int | None = None) -> str:

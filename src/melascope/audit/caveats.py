@@ -1,0 +1,56 @@
+"""What a reader of the results must know of the photographs that a protocol has left, in sentences."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from melascope.audit.problems import distinct
+from melascope.counted import plural
+from melascope.datasets import lesion_counts
+
+
+def of_clean(rows: pd.DataFrame, authorised: bool) -> list[str]:
+    """Return where the labels are from, and whether a lesion has several.
+
+    Args:
+        rows: The table of the protocol, with `label_from`.
+        authorised: Whether there was an authority.
+    """
+    found = []
+    filed = int((rows["label_from"] == "filed").sum())
+    if not authorised:
+        found.append("No authority was given: every label is the filed one, and nothing could check it.")
+    elif filed:
+        are = "is the filed one" if filed == 1 else "are the filed ones"
+        found.append(f"{filed:,} of {plural(len(rows), 'label')} {are}; the authority does not know the photograph.")
+    shared = distinct(rows["diagnosis"], rows["lesion_id"].fillna("").to_numpy(dtype=object)) > 1
+    lesions = rows.loc[shared & rows["lesion_id"].notna().to_numpy(), "lesion_id"].nunique()
+    if lesions:
+        have = plural(lesions, "lesion has", "lesions have")
+        found.append(f"{have} photographs under different diagnoses.")
+    return found
+
+
+def of_lesions(rows: pd.DataFrame) -> list[str]:
+    """Return how many photographs are taken for lesions of their own; nothing where every lesion is known."""
+    counts = lesion_counts(rows)
+    if not counts["assumed"] or rows.empty:
+        return []
+    return [
+        f"{plural(counts['known'], 'lesion is', 'lesions are')} known by id; "
+        f"{plural(counts['assumed'], 'further photograph is', 'further photographs are each')} taken for a lesion of "
+        "its own, so that parts are not proved to be lesion-disjoint."
+    ]
+
+
+def of_leak(leak: dict[str, int]) -> list[str]:
+    """Return that labels as filed flatter, and what Test shares with Train, as `leaks.between` counts it."""
+    opening = "Optimistic: labels are as filed and Train is divided at random, copies and lesions regardless."
+    if not leak:
+        return [opening]
+    return [
+        opening,
+        f"Of {plural(leak['test_photographs'], 'Test photograph')} {leak['share_photograph']:,} "
+        f"{'is' if leak['share_photograph'] == 1 else 'are'} in Train too, and {leak['share_any']:,} "
+        f"{'shares' if leak['share_any'] == 1 else 'share'} a photograph, a lesion or a patient with it.",
+    ]
