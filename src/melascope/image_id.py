@@ -14,6 +14,7 @@ EXTENSIONS = frozenset(
 
 _COPY = re.compile(r"^(.*\d.*?)\s*\(\d{1,3}\)$", re.DOTALL)
 _DOWNSAMPLED = re.compile(r"_downsampled$", re.IGNORECASE)
+_BALANCING = re.compile(r"^(.+)_COPY\d{4,}$", re.DOTALL)
 
 
 def canonical_id(name: str) -> str:
@@ -39,3 +40,17 @@ def canonical_id(name: str) -> str:
         if shorter == plain or not shorter:
             return plain.upper()
         plain = shorter
+
+
+def copy_source(image_id: str) -> str | None:
+    """Return the id of the photograph of which `data balance` made this one, or None for an original.
+
+    Args:
+        image_id: Canonical.
+
+    Example:
+        >>> copy_source("ISIC_0000001_COPY0012"), copy_source("ISIC_0000001")
+        ('ISIC_0000001', None)
+    """
+    found = _BALANCING.match(image_id)
+    return found.group(1) if found else None

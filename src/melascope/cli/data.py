@@ -11,6 +11,7 @@ from rich.table import Table
 
 from melascope import environment
 from melascope.cli import console
+from melascope.cli.balance import balance
 from melascope.cli.fetch import fetch
 from melascope.cli.run import data_options, machine_options, spellings
 from melascope.counted import plural
@@ -51,6 +52,7 @@ def data() -> None:
 
 
 data.add_command(fetch)
+data.add_command(balance)
 
 
 @data.command()

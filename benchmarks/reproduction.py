@@ -1,0 +1,200 @@
+"""The published numbers on the nine-class set, reproduced: one row for each, and the same recipe under `clean`.
+
+    python -m benchmarks.reproduction DATA --authority CSV ... --out FOLDER [--rows NAME ...] [--seeds 0 1]
+        [--precision bfloat16|float32] [--write docs/reproduction.md] [--no-train]
+
+Trains what is missing in FOLDER, the cheapest first and seed by seed, and adds each result to FOLDER/results.json. Stop
+it at any moment and repeat the command: it goes on after the last finished epoch. `--write` makes the page and its plot
+of what is there; with `--no-train` also while another process is training. Row names are those of the page.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import logging
+import sys
+import time
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.reproduction_data import Material, Parts, material, parts
+from benchmarks.reproduction_page import write_page
+from benchmarks.reproduction_rows import ROWS, WATERFALL, Training, trainings
+from melascope import environment
+from melascope.errors import MelascopeError
+from melascope.training import backend, checkpoint
+from melascope.training.recipe import Recipe
+
+RESULTS = "results.json"
+
+
+def main() -> None:
+    options = _options()
+    results = _collected(options.out)
+    if options.train:
+        _train_all(options, results)
+    if options.write is not None:
+        write_page(options.write, _collected(options.out))
+        print(f"Page: {options.write}", file=sys.stderr)
+
+
+def _options() -> argparse.Namespace:
+    names = [row.name for row in ROWS] + [WATERFALL]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--authority", type=Path, nargs="*", default=[])
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--rows", nargs="+", choices=names, metavar="NAME")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
+    parser.add_argument("--write", type=Path)
+    parser.add_argument("--no-train", dest="train", action="store_false")
+    parser.add_argument("--epochs", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--limit", type=int, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def _train_all(options: argparse.Namespace, results: dict[str, Any]) -> None:
+    _say("reading and auditing the photographs")
+    backend.load(environment.threads())
+    # Each training is a network of its own, so that nothing is traced twice in vain.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    todo = sorted(trainings(options.rows), key=lambda training: cost(training, options.epochs))
+    jobs = [(seed, training) for seed in options.seeds for training in todo]
+    left = [(seed, t) for seed, t in jobs if str(seed) not in results.get(t.name, {})]
+    _say(f"{len(jobs) - len(left)} of {len(jobs)} trainings are done")
+    clock = _Clock(sum(cost(t, options.epochs) for _, t in left))
+    held: dict[Any, Material] = {}
+    for seed, training in left:
+        recipe = training.resolved(options.precision, options.epochs)
+        if recipe.geometry not in held:
+            held[recipe.geometry] = material(options.data, options.authority, recipe.geometry, options.limit)
+        work = cost(training, options.epochs)
+        try:
+            given = parts(held[recipe.geometry], training.design, seed)
+            found = one(training, recipe, given, options.out / training.name / f"seed-{seed}", seed, clock, work)
+        except MelascopeError as error:
+            # The others are not to wait for one that cannot go on; it stays missing on the page.
+            _say(f"{training.name} seed {seed} FAILED: {error}")
+            clock.total -= work
+            continue
+        clock.done += work
+        results.setdefault(training.name, {})[str(seed)] = found
+        _write_json(options.out / RESULTS, results)
+
+
+def one(
+    training: Training, recipe: Recipe, given: Parts, folder: Path, seed: int, clock: _Clock, work: float
+) -> dict[str, Any]:
+    """Train one design, judge it on each of its parts, and leave `result.json` in its folder."""
+    from melascope.training import networks
+    from melascope.training.fit import fit, predict_logits
+    from melascope.training.metrics import scores
+
+    began = time.monotonic()
+
+    def told(row: dict[str, float]) -> None:
+        share = row["epoch"] / recipe.schedule.epochs
+        _say(
+            f"{training.name} seed {seed} epoch {row['epoch']:.0f}/{recipe.schedule.epochs}: training "
+            f"{row['accuracy']:.3f}, validation {row['tune_accuracy']:.3f}, {row['seconds']:.0f} s; "
+            f"{clock.left(work * share)} left"
+        )
+
+    history = fit(
+        recipe, given.images, given.labels, given.rows["train"], given.rows["validation"], given.classes, folder,
+        seed=seed, resume=True, threads=environment.threads(), on_epoch=told,
+    )  # fmt: skip
+    network = networks.build(recipe, len(given.classes))
+    networks.load_weights(network, folder / "weights.npz")
+    judged, arrays = {}, {}
+    for part in ("validation", "test"):
+        rows = given.rows.get(part, ())
+        if len(rows):
+            logits = predict_logits(network, given.images, rows)
+            judged[part] = {"n": len(rows), **scores(given.labels[rows], logits, given.classes)}
+            arrays |= {f"{part}_logits": logits, f"{part}_labels": given.labels[rows]}
+    checkpoint.write(folder / "predictions.npz", arrays)
+    found = {
+        "seed": seed,
+        "recipe": recipe.dumps(),
+        "precision": recipe.schedule.precision,
+        "epochs": recipe.schedule.epochs,
+        "classes": list(given.classes),
+        "parts": judged,
+        "told": given.told,
+        "history": _history(history),
+        "seconds": round(float(np.nansum(history["seconds"])), 1),
+        "date": date.today().isoformat(),
+        "machine": environment.describe(),
+    }
+    _write_json(folder / "result.json", found)
+    # A quarter of a gigabyte for some; what was predicted is kept.
+    (folder / "weights.npz").unlink()
+    _say(f"{training.name} seed {seed} done in {time.monotonic() - began:.0f} s: {judged}")
+    del network
+    backend.load().utils.clear_session()
+    gc.collect()
+    return found
+
+
+def cost(training: Training, epochs: int | None = None) -> float:
+    """Return the work of a training in arbitrary units: multiplications of its convolutions and first dense layer."""
+    recipe = training.resolved("float32", epochs)
+    network, side, channels, work = recipe.network, min(recipe.data.shape), 3, 0.0
+    for stage, (width, depth) in enumerate(zip(network.widths, network.depths, strict=True), start=1):
+        for _ in range(depth):
+            work += network.kernel**2 * channels * width * side**2
+            channels = width
+        if stage < len(network.widths) or network.pool_last:
+            side //= 2
+    work += side**2 * channels * (network.dense[0] if network.dense else 9)
+    photographs = 2000 if training.design.copies == "none" else 5500
+    return work * photographs * recipe.schedule.epochs
+
+
+class _Clock:
+    """Tells from the work done so far how long the rest will take."""
+
+    def __init__(self, total: float) -> None:
+        self.total, self.done, self._began = total, 0.0, time.monotonic()
+
+    def left(self, begun: float) -> str:
+        done = self.done + begun
+        seconds = (time.monotonic() - self._began) * (self.total - done) / done
+        return f"{seconds / 3600:.1f} h" if seconds > 5400 else f"{seconds / 60:.0f} min"
+
+
+def _history(history: pd.DataFrame) -> dict[str, list[float | None]]:
+    names = ("accuracy", "tune_accuracy", "tune_balanced_accuracy", "loss", "tune_loss")
+    return {name: [None if np.isnan(value) else float(value) for value in history[name]] for name in names}
+
+
+def _collected(folder: Path) -> dict[str, Any]:
+    """Return every result in a folder, by training and seed."""
+    found: dict[str, Any] = {}
+    for path in sorted(folder.glob("*/seed-*/result.json")):
+        result = json.loads(path.read_text(encoding="utf-8"))
+        found.setdefault(path.parent.parent.name, {})[str(result["seed"])] = result
+    return found
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(json.dumps(value, indent=1), encoding="utf-8")
+    partial.replace(path)
+
+
+def _say(line: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""`melascope data balance`: copies of photographs for rare diagnoses, as files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.table import Table
+
+from melascope import environment
+from melascope.cli import console
+from melascope.cli.run import data_options, machine_options, spellings
+
+
+@click.command()
+@click.argument("data_path", metavar="DATA", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="New folder for the copies and the table.")
+@click.option("--per-class", type=click.IntRange(1), default=500, show_default=True, help="See --add and --up-to.")
+@click.option("--add", "mode", flag_value="add", default=True, help="Give each diagnosis so many copies (the default).")
+@click.option("--up-to", "mode", flag_value="up-to", help="Fill each diagnosis up to so many photographs.")
+@click.option(
+    "--in-proportion",
+    "mode",
+    flag_value="in-proportion",
+    help="As many copies in all as --add, but of all photographs alike: no ratio between diagnoses changes.",
+)
+@click.option("--turn", type=click.FloatRange(0, 45), default=10.0, show_default=True, help="Largest turn, in degrees.")
+@click.option(
+    "--probability", type=click.FloatRange(0, 1), default=0.7, show_default=True, help="That a copy is turned at all."
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the draw.")
+@click.option("--json", "as_json", is_flag=True, help="What was made, as JSON.")
+@data_options
+@machine_options
+def balance(
+    data_path: Path, out: Path, spelling: tuple[str, ...], as_json: bool, images: Path | None,
+    authority: tuple[Path, ...], **how: Any,
+) -> int:  # fmt: skip
+    """Write copies of DATA's photographs, turned by a few degrees, for tools that need balanced files.
+
+    Only photographs outside Test get copies. OUT/table.csv lists originals and copies, each copy with its source in
+    copy_of, so that no split of ours parts them, and the protocol clean counts them once. Melascope itself balances
+    while it trains, by the [balance] section of a recipe, and needs no copies. Stopped at any moment, the same command
+    goes on.
+
+    \b
+    Example:  melascope data balance photographs --per-class 500 --out BALANCED
+    """
+    from melascope.datasets import read, scan
+    from melascope.datasets.balanced import Balancing
+    from melascope.datasets.balanced_files import write_copies, write_tables
+
+    console.check_folder(out)
+    if data_path.is_dir() and data_path.resolve() in (out.resolve(), *out.resolve().parents):
+        raise click.UsageError(f"--out {out} is inside {data_path}; copies there would become a part of it.")
+    settings = Balancing(**how)
+    threads = environment.threads()
+    with console.progress() as progress:
+        table = scan(read(data_path, images, authority, spellings(spelling)), threads=threads, progress=progress)
+        copies = write_copies(table, out, settings, threads=threads, progress=progress)
+    csv, _ = write_tables(table, copies, out)
+    unreadable = int(table["error_kind"].notna().sum())
+    told = _told(table, copies)
+    if as_json:
+        click.echo(json.dumps({"settings": settings.to_json(), "table": str(csv), **told}, indent=1))
+    else:
+        _print(told, csv)
+    if unreadable:
+        files = "1 file" if unreadable == 1 else f"{unreadable:,} files"
+        console.warn(f"{files} could not be read; melascope data audit names them.")
+    return 1 if unreadable else 0
+
+
+def _told(table: Any, copies: Any) -> dict[str, Any]:
+    from melascope import diagnosis
+    from melascope.datasets.balanced import may_be_copied
+
+    before, made = table.loc[may_be_copied(table), "diagnosis"].value_counts(), copies["diagnosis"].value_counts()
+    rows = [
+        {"code": code, "photographs": int(before[code]), "copies": int(made.get(code, 0))}
+        for code in diagnosis.ordered(before.index)
+    ]
+    return {"diagnoses": rows, "copies": len(copies), "unturned": int((copies["degrees"] == 0).sum())}
+
+
+def _print(told: dict[str, Any], csv: Path) -> None:
+    from melascope import diagnosis
+    from melascope.counted import plural
+
+    shown = Table("diagnosis", "photographs to train on", "copies", "together")
+    for row in told["diagnoses"]:
+        together = row["photographs"] + row["copies"]
+        shown.add_row(diagnosis.name(row["code"]), f"{row['photographs']:,}", f"{row['copies']:,}", f"{together:,}")
+    console.results.print(shown)
+    sentences = [
+        f"{told['unturned']:,} of {plural(told['copies'], 'copy is', 'copies are')} not turned: the very same pixels "
+        "as the source.",
+        "Split before you train elsewhere, and by the table: a copy in validation of a photograph in training makes "
+        "every figure too good.",
+        f"Table: {csv}",
+    ]
+    for sentence in sentences:
+        console.results.print(sentence, markup=False, soft_wrap=True)
+
+
+__all__ = ["balance"]

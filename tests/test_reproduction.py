@@ -1,0 +1,100 @@
+"""The designs and the page of benchmarks/reproduction.py; its trainings take hours and are not for a test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from benchmarks.reproduction_data import Material, material, parts
+from benchmarks.reproduction_page import write_page
+from benchmarks.reproduction_rows import CLEAN_COPIED, COPIED, FILED, ON_SOME, ROWS, STEPS, Design, trainings
+
+from melascope.images import Geometry, synthetic
+
+
+@pytest.fixture(scope="module")
+def generated(tmp_path_factory) -> Material:
+    root = synthetic.write_dataset(tmp_path_factory.mktemp("drawn") / "photographs", photographs=120, seed=4, size=32)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MELASCOPE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        return material(root, [root / "metadata.csv"], Geometry(32, 32, "squash"))
+
+
+def test_copies_before_the_split_leak_and_copies_after_it_do_not(generated):
+    leaky = parts(generated, COPIED, seed=0)
+    assert leaky.told["photograph_in_train"] > 0.8 * leaky.told["validation"]
+    assert leaky.told["copies_in_validation"] > 0
+    honest = parts(generated, CLEAN_COPIED, seed=0)
+    assert {honest.told[name] for name in ("photograph_in_train", "tied_to_train", "copies_in_validation")} == {0}
+    assert honest.told["label_contradicted"] == 0
+    assert honest.told["copies_in_train"] == 400 * len(honest.classes)
+    assert np.isin(honest.labels[honest.rows["train"]], range(len(honest.classes))).all()
+    assert len(honest.images) == honest.rows["train"].max() + 1
+
+
+def test_parts_are_those_of_the_seed_and_never_overlap(generated):
+    for design in (FILED, COPIED, CLEAN_COPIED, ON_SOME, Design("clean", "test")):
+        first, again, other = (parts(generated, design, seed) for seed in (1, 1, 2))
+        assert all(np.array_equal(first.rows[name], again.rows[name]) for name in first.rows)
+        assert np.array_equal(first.images, again.images)
+        assert not np.intersect1d(first.rows["train"], first.rows["validation"]).size
+        if design.held != "test":
+            assert not np.array_equal(first.rows["validation"], other.rows["validation"])
+    filed = parts(generated, FILED, 1)
+    outside = len(filed.rows["train"]) + len(filed.rows["validation"])
+    assert len(filed.rows["validation"]) == int(0.2 * outside)
+
+
+def test_every_row_names_a_recipe_and_keeps_the_last_epoch():
+    assert len({row.name for row in ROWS}) == len(ROWS)
+    for training in trainings():
+        recipe = training.resolved("bfloat16")
+        assert (recipe.schedule.epochs, recipe.schedule.keep) == (training.epochs, "last")
+
+
+def _results(accuracy: float) -> dict[str, Any]:
+    told = dict.fromkeys(
+        ("validation", "copies_in_validation", "photograph_in_train", "tied_to_train", "two_diagnoses"), 9
+    )
+    machine = {"processor": "a processor", "cores": 2, "packages": {"keras": "3"}}
+    found = {}
+    for training in trainings():
+        recipe = training.resolved("float32")
+        judged = {"n": 400, "accuracy": accuracy}
+        found[training.name] = {
+            str(seed): {
+                "seed": seed, "recipe": recipe.dumps(), "precision": "float32", "seconds": 60.0, "date": "2026-01-01",
+                "parts": {"validation": judged, "test": judged}, "told": told | {"label_contradicted": 1},
+                "history": {name: [accuracy] * training.epochs for name in ("accuracy", "tune_accuracy")},
+                "machine": machine,
+            }
+            for seed in (0, 1)
+        }  # fmt: skip
+    return found
+
+
+def test_the_page_says_what_is_reproduced_and_draws_the_waterfall(tmp_path: Path):
+    write_page(tmp_path / "page.md", _results(0.5))
+    page = (tmp_path / "page.md").read_text()
+    assert "| 0.499 | 0.500 (0.451 to 0.549) | yes, within sampling error |" in page
+    assert "| 0.828 | 0.500 (0.451 to 0.549) | no: ours is lower |" in page
+    assert "not as said (training is +0.00 above validation)" in page
+    assert "not computed yet" not in page.lower()
+    assert (tmp_path / "pictures" / "reproduction.png").stat().st_size > 10_000
+
+
+def test_what_is_missing_or_of_another_recipe_is_said_with_the_command(tmp_path: Path):
+    results = _results(0.5)
+    del results[STEPS[1].training.name]
+    first = ROWS[0].ours.name
+    results[first]["0"]["recipe"] = results[first]["0"]["recipe"].replace("batch_size = 32", "batch_size = 16")
+    write_page(tmp_path / "page.md", results)
+    page = (tmp_path / "page.md").read_text()
+    assert "The waterfall is not computed yet" in page
+    assert "--precision float32 --rows waterfall" in page
+    assert f"Left out, since the recipe has changed since: {first}/seed-0." in page
+    assert not (tmp_path / "pictures").exists()
+    write_page(tmp_path / "empty.md", {})
+    assert "--rows pattanaikay-plain pattanaikay-augmented" in (tmp_path / "empty.md").read_text()
