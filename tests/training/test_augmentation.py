@@ -100,3 +100,64 @@ def test_preview_shows_each_kind_alone_and_all_together(lesion: np.ndarray) -> N
     assert list(found) == ["flip", "rotation", "brightness", "all"]
     assert all(shown.shape == (3, 20, 24, 3) and shown.dtype == np.uint8 for shown in found.values())
     assert preview(recipe_with(), lesion) == {}
+
+
+def test_randaugment_changes_each_photograph_in_its_own_way_and_stays_in_range(lesion: np.ndarray) -> None:
+    batch = np.repeat(lesion[None], 24, axis=0)
+    found = run(recipe_with(randaugment=2, randaugment_magnitude=0.8), batch)
+    assert found.shape == batch.shape
+    assert found.min() >= 0
+    assert found.max() <= 255
+    assert len({image.tobytes() for image in found}) > 12
+    np.testing.assert_array_equal(found, run(recipe_with(randaugment=2, randaugment_magnitude=0.8), batch))
+
+
+@pytest.mark.parametrize("place", range(12))
+def test_every_change_of_randaugment_alone_is_what_its_name_says(place: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    import keras
+
+    from melascope.training.rand_augment import CHANGES, RandAugment
+
+    rng = np.random.default_rng(0)
+    image = np.kron(rng.integers(30, 200, (5, 5, 3)), np.ones((5, 5, 1))).astype(np.float32)[None]
+    draws = iter([np.eye(12, dtype=np.float32)[[place]], np.ones((1, 12), dtype=np.float32)])
+    monkeypatch.setattr(keras.random, "uniform", lambda *_, **__: keras.ops.convert_to_tensor(next(draws)))
+    found = np.asarray(RandAugment(1, 0.5, "constant")(image))
+    grey = image @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
+    exact = {
+        "brightness": np.clip(image * 1.45, 0, 255),
+        "colour": np.clip(grey[..., None] + (image - grey[..., None]) * 1.45, 0, 255),
+        "contrast": np.clip(grey.mean() + (image - grey.mean()) * 1.45, 0, 255),
+        "solarise": np.where(image > 127.5, 255 - image, image),
+        "posterise": np.floor(image / 4) * 4,
+        "auto_contrast": (image - image.min((1, 2))) * 255 / np.ptp(image, axis=(1, 2)),
+    }
+    name = CHANGES[place]
+    if name in exact:
+        np.testing.assert_allclose(found, exact[name], atol=0.1)
+        return
+    assert np.abs(found - image).mean() > 1
+    if name == "sharpness":  # what is flat stays as it is, and edges get steeper
+        np.testing.assert_allclose(found[:, 2::5, 2::5], image[:, 2::5, 2::5], atol=0.1)
+        assert found.std() > image.std()
+    elif name.startswith("shift"):
+        axis = 2 if name == "shift_x" else 1
+        assert (found == 0).all(axis=3).sum() >= 5 * 25
+        lines = found[0, :, 0] if axis == 1 else found[0, 0]
+        np.testing.assert_allclose(lines[:3], image[0, 6:9, 0] if axis == 1 else image[0, 0, 6:9], atol=40)
+    else:  # the centre of a turn and of a shear stays
+        np.testing.assert_allclose(found[0, 12, 12], image[0, 12, 12], atol=0.1)
+
+
+def test_preview_shows_mixing_with_the_photographs_that_are_given(lesion: np.ndarray) -> None:
+    others = np.stack([np.full_like(lesion, 200), np.full_like(lesion, 20)])
+    found = preview(recipe_with(mixup=1.0, cutmix=1.0, randaugment=1), lesion, count=4, others=others)
+    assert list(found) == ["randaugment", "mixup", "cutmix", "all"]
+    blend = found["mixup"].astype(float)
+    for place, other in enumerate((200, 20, 200, 20)):
+        share = (blend[place] - other).sum() / (lesion.astype(float) - other).sum()
+        np.testing.assert_allclose(blend[place], share * lesion + (1 - share) * other, atol=1.5)
+    pasted = (found["cutmix"] != lesion).all(axis=3)
+    assert pasted.any()
+    alone = preview(recipe_with(cutmix=1.0), lesion, count=2)["cutmix"]
+    assert ((alone == lesion) | (alone == lesion[::-1])).all()

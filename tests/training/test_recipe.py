@@ -62,6 +62,14 @@ def test_plain_cnn_is_the_classic() -> None:
         ("[data]\nsize = 64\n[network]\ndropout = '0.5'", 'network.dropout = "0.5" is impossible'),
         ("[data]\nsize = 64\n[network]\nresidual = 1", "network.residual = 1 is impossible"),
         ("[data]\nsize = 64\n[schedule]\nepochs = 2.0", "schedule.epochs = 2.0 is impossible"),
+        (
+            "[data]\nsize = 64\n[augmentation]\nmixupp = 0.2",
+            'unknown key "augmentation.mixupp" (did you mean "mixup"?)',
+        ),
+        ("[data]\nsize = 64\n[augmentation]\nrandaugment = 13", "augmentation.randaugment = 13 is impossible"),
+        ("[data]\nsize = 64\n[optimiser]\nloss = 'focus'", 'optimiser.loss = "focus" is impossible'),
+        ("[data]\nsize = 64\n[optimiser]\nfocal_gamma = 0", "optimiser.focal_gamma = 0 is impossible"),
+        ("search = 3\n[data]\nsize = 64", "search = 3 is impossible"),
         ("[data\nsize = 64", "not valid TOML"),
         ("extends = 'nothing-like-it'\n", 'There is no recipe "nothing-like-it"'),
         ("extends = 'mine.toml'\n", "leads back to itself"),
@@ -121,3 +129,31 @@ def test_what_a_recipe_is_expected_to_reach_is_not_handed_on(tmp_path: Path) -> 
     assert recipes.load("small-cnn").expected.balanced_accuracy is not None
     assert recipes.load(path).expected.balanced_accuracy is None
     assert recipes.load("small-cnn").replace(schedule={"epochs": 7}).expected.balanced_accuracy is None
+
+
+def test_a_search_section_survives_dumping_and_extending_and_decides_no_training(tmp_path: Path) -> None:
+    text = """extends = "plain-cnn"
+[search]
+"optimiser.learning_rate" = { low = 1e-4, high = 1e-2, log = true }
+network.dropout = [0.1, 0.3, 0.5]
+trials = 12
+"""
+    recipe = recipes.load(write(tmp_path, text))
+    assert recipe.search["optimiser.learning_rate"] == {"low": 1e-4, "high": 1e-2, "log": True}
+    assert recipe.search["network"] == {"dropout": [0.1, 0.3, 0.5]}
+    again = tmp_path / "again.toml"
+    again.write_text(recipe.dumps())
+    assert recipes.load(again) == recipe
+    further = tmp_path / "further.toml"
+    further.write_text('extends = "again.toml"\n[search]\ntrials = 3\n')
+    assert recipes.load(further).search == {**recipe.search, "trials": 3}
+    assert recipes.load("plain-cnn").search == {}
+    assert recipe.replace(schedule={"epochs": 2}).search == recipe.search
+
+
+def test_weights_can_be_taken_away_and_fetched(tmp_path: Path) -> None:
+    fetched = recipes.load("efficientnetv2-finetuned")
+    assert fetched.network.weights == "imagenet"
+    assert fetched.network.weights_file is None
+    text = "extends = 'efficientnetv2-finetuned'\n[network]\nweights = 'none'\n[schedule]\nfrozen_epochs = 2"
+    assert recipes.load(write(tmp_path, text)).network.weights is None

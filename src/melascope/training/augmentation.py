@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from melascope.training import backend
+from melascope.training import backend, mixing
 
 if TYPE_CHECKING:
     from melascope.training.recipe import Recipe
@@ -30,6 +30,7 @@ _PARTS: dict[str, tuple[str, ...]] = {
     "shift": ("shift", "fill"),
     "brightness": ("brightness",),
     "contrast": ("contrast",),
+    "randaugment": ("randaugment", "randaugment_magnitude", "fill"),
 }
 
 
@@ -73,6 +74,19 @@ def light(settings: Augmentation) -> Any:
     return RandomLight(settings.brightness, settings.contrast, name="augmentation_light")
 
 
+@register("randaugment")
+def randaugment(settings: Augmentation) -> Any:
+    """Return the layer of RandAugment, or None."""
+    if not settings.randaugment:
+        return None
+    backend.load()
+    from melascope.training.rand_augment import RandAugment
+
+    return RandAugment(
+        settings.randaugment, settings.randaugment_magnitude, settings.fill, name="augmentation_randaugment"
+    )
+
+
 def augment(recipe: Recipe, pixels: Any) -> Any:
     """Return `(n, h, w, 3)` float pixels in [0, 255] after the recipe's augmentation."""
     for maker in AUGMENTATIONS.values():
@@ -82,7 +96,13 @@ def augment(recipe: Recipe, pixels: Any) -> Any:
     return pixels
 
 
-def preview(recipe: Recipe, image: NDArray[np.uint8], count: int = 6, seed: int = 0) -> dict[str, NDArray[np.uint8]]:
+def preview(
+    recipe: Recipe,
+    image: NDArray[np.uint8],
+    count: int = 6,
+    seed: int = 0,
+    others: NDArray[np.uint8] | None = None,
+) -> dict[str, NDArray[np.uint8]]:
     """Return examples of each augmentation of a recipe on one photograph.
 
     Args:
@@ -90,6 +110,7 @@ def preview(recipe: Recipe, image: NDArray[np.uint8], count: int = 6, seed: int 
         image: `(h, w, 3)` uint8, sRGB.
         count: Examples of each.
         seed: Draws the examples.
+        others: `(m, h, w, 3)` uint8 photographs to mix with; None mixes with the photograph itself, upside down.
 
     Returns:
         Name to `(count, h, w, 3)` uint8: each kind that is on, alone, and
@@ -100,15 +121,14 @@ def preview(recipe: Recipe, image: NDArray[np.uint8], count: int = 6, seed: int 
     settings = recipe.augmentation
     alone = {
         name: defaults.model_copy(update={key: getattr(settings, key) for key in keys})
-        for name, keys in _PARTS.items()
+        for name, keys in {**_PARTS, "mixup": ("mixup",), "cutmix": ("cutmix",)}.items()
         if getattr(settings, name) != getattr(defaults, name)
     }
     if not alone:
         return {}
-    batch = np.repeat(np.asarray(image, dtype=np.float32)[None], count, axis=0)
     result = {}
     for name, section in {**alone, "all": settings}.items():
-        pixels: Any = keras.ops.convert_to_tensor(batch)
+        pixels: Any = keras.ops.convert_to_tensor(_mixed(section, image, count, seed, others).astype(np.float32))
         for maker in AUGMENTATIONS.values():
             layer = maker(section)
             if layer is not None:
@@ -116,6 +136,24 @@ def preview(recipe: Recipe, image: NDArray[np.uint8], count: int = 6, seed: int 
                 pixels = layer(pixels)
         result[name] = np.rint(np.clip(keras.ops.convert_to_numpy(pixels), 0, 255)).astype(np.uint8)
     return result
+
+
+def _mixed(
+    settings: Augmentation, image: NDArray[np.uint8], count: int, seed: int, others: NDArray[np.uint8] | None
+) -> NDArray[np.uint8]:
+    """Return `count` examples of the photograph, each mixed with another one if the settings say so."""
+    batch = np.repeat(np.asarray(image)[None], count, axis=0)
+    if not settings.mixes:
+        return batch
+    others = batch[:1, ::-1] if others is None or not len(others) else others
+    shown = []
+    for place in range(count):
+        pair = np.stack([image, others[place % len(others)]])
+        # Two photographs have two orders; the first draw that swaps them shows a mixture.
+        draws = (np.random.default_rng([seed, place, trial]) for trial in range(64))
+        rng = next(rng for rng in draws if rng.permutation(2)[0] == 1)
+        shown.append(mixing.mix(pair, mixing.one_hot(np.arange(2), 2), settings.mixup, settings.cutmix, rng)[0][0])
+    return np.stack(shown)
 
 
 def reseed(model: Any, seed: int, epoch: int) -> None:

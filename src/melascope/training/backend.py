@@ -7,6 +7,7 @@ thing in a process; every function here that trains does so itself.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import tempfile
@@ -70,6 +71,8 @@ def load(threads: int | None = None) -> ModuleType:
             import keras
     except ImportError as error:
         raise MissingExtraError("train", "Training") from error
+    # Several trainings in one process are no fault; TensorFlow takes them for retracing and warns.
+    logging.getLogger("tensorflow").addFilter(lambda record: record.levelno >= logging.ERROR)
     module: ModuleType = keras
     return module
 

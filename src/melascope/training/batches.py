@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from melascope.training import balancing
+from melascope.training import balancing, mixing
 
 
 class TrainBatches(keras.utils.PyDataset):  # type: ignore[misc]
@@ -29,6 +29,13 @@ class TrainBatches(keras.utils.PyDataset):  # type: ignore[misc]
         start: The epoch to begin with, from 0.
         sampling: As in `balancing.order`.
         weights: `(c,)` loss weight of each class, or None.
+        mixup: Alpha of mixup, 0 is off; see `mixing.mix`.
+        cutmix: Alpha of CutMix, 0 is off.
+        classes: Number of classes `c`; mixing needs it.
+
+    A batch is (images, labels) or (images, labels, weights). Under mixing
+    labels are `(n, c)` shares, and a weight is the mean of the classes' by
+    their shares; all of it depends on (seed, epoch, step) only.
     """
 
     def __init__(
@@ -41,11 +48,15 @@ class TrainBatches(keras.utils.PyDataset):  # type: ignore[misc]
         start: int = 0,
         sampling: balancing.Sampling = "none",
         weights: NDArray[np.float32] | None = None,
+        mixup: float = 0.0,
+        cutmix: float = 0.0,
+        classes: int = 0,
     ) -> None:
         super().__init__(workers=0)
         self.images, self.labels, self.rows = images, np.asarray(labels, dtype=np.int32), np.asarray(rows)
         self.batch_size, self.seed, self.start = batch_size, seed, start
         self.sampling, self.class_weights = sampling, weights
+        self.mixup, self.cutmix, self.classes = mixup, cutmix, classes
         self.steps = -(-len(self.rows) // batch_size)
         self._order: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, dtype=np.int64))
 
@@ -61,9 +72,18 @@ class TrainBatches(keras.utils.PyDataset):  # type: ignore[misc]
             self._order = (epoch, self.rows[order])
         chosen = self._order[1][step * self.batch_size : (step + 1) * self.batch_size]
         labels = self.labels[chosen]
+        if self.mixup or self.cutmix:
+            return self._mixed(self.images[chosen], mixing.one_hot(labels, self.classes), epoch, step)
         if self.class_weights is None:
             return self.images[chosen], labels
         return self.images[chosen], labels, self.class_weights[labels]
+
+    def _mixed(self, images: NDArray[np.uint8], targets: NDArray[np.float32], epoch: int, step: int) -> tuple[Any, ...]:
+        rng = np.random.default_rng([self.seed, epoch, step, 2, 1])
+        images, targets = mixing.mix(images, targets, self.mixup, self.cutmix, rng)
+        if self.class_weights is None:
+            return images, targets
+        return images, targets, targets @ self.class_weights
 
 
 class PlainBatches(keras.utils.PyDataset):  # type: ignore[misc]

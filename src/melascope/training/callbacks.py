@@ -19,9 +19,9 @@ from melascope.training import checkpoint
 from melascope.training.augmentation import reseed
 from melascope.training.fit import HISTORY, logits_only, predict_logits
 from melascope.training.metrics import scores
-from melascope.training.networks import save_weights
+from melascope.training.networks import load_weights, save_weights, weights
 from melascope.training.run_folder import write_text
-from melascope.training.schedule import Watch, current_rate
+from melascope.training.schedule import Watch, current_rate, phases
 
 if TYPE_CHECKING:
     from melascope.training.recipe import Recipe
@@ -61,6 +61,7 @@ class Epochs(keras.callbacks.Callback):  # type: ignore[misc]
         self.watch = Watch()
         self.stopped = False
         self._epoch = 0
+        self._raw: list[tuple[Any, NDArray[Any]]] = []
         self._begun = 0.0
 
     @property
@@ -69,8 +70,9 @@ class Epochs(keras.callbacks.Callback):  # type: ignore[misc]
         return self.saved.folder / "best.npz"
 
     def restore(self, model: Any, arrays: dict[str, NDArray[Any]], state: dict[str, Any]) -> None:
-        """Bring back the state at the end of a checkpoint's epoch."""
-        for name, variable in _variables(model).items():
+        """Bring back the state at the end of a checkpoint's epoch; a phase that begins keeps its new optimiser."""
+        begins = any(int(state["epoch"]) == phase.first for phase in phases(self.recipe))
+        for name, variable in (weights(model) if begins else _variables(model)).items():
             variable.assign(arrays[name])
         self.history = [
             {key: math.nan if value is None else value for key, value in row.items()} for row in state["history"]
@@ -104,11 +106,13 @@ class Epochs(keras.callbacks.Callback):  # type: ignore[misc]
         value = row[self.recipe.schedule.monitor]
         if self.watch.seen(done, value, self.recipe.schedule.monitor) and self.recipe.schedule.keep == "best":
             save_weights(self.served, self.best_path)
-        for variable, array in raw:
-            variable.assign(array)
+        self._raw = raw
+        self._unaverage()
         if self.watch.lowers_rate(self.recipe.schedule):
             self.model.optimizer.learning_rate = rate * self.recipe.schedule.plateau_factor
-        self.stopped = self.watch.stops(self.recipe.schedule)
+        if any(done == phase.end and phase.frozen for phase in phases(self.recipe)):
+            self.watch.stalled = self.watch.stalled_rate = 0  # a frozen backbone that got no further can still learn
+        self.stopped = self.watch.stops(self.recipe.schedule) and not self._frozen(done)
         row["seconds"] = round(time.perf_counter() - self._begun, 3)
         # Eight digits, so that a history read back from CSV equals the one in memory.
         self.history.append({name: float(f"{row[name]:.8g}") for name in HISTORY} | {"epoch": done})
@@ -121,11 +125,17 @@ class Epochs(keras.callbacks.Callback):  # type: ignore[misc]
         if self.told is not None:
             self.told(dict(self.history[-1]))
 
+    def on_train_end(self, logs: Any = None) -> None:
+        self._unaverage()  # Keras ends a fit with the averages in place; a next phase goes on as a resumed one does
+
+    def _unaverage(self) -> None:
+        for variable, array in self._raw:
+            variable.assign(array)
+
     def finish(self, model: Any) -> None:
         """Write the weights to keep, then say that training is finished, then drop the checkpoints."""
         if self.recipe.schedule.keep == "best" and self.best_path.exists():
-            for name, array in checkpoint.read(self.best_path).items():
-                next(weight for weight in self.served.weights if weight.path == name).assign(array)
+            load_weights(self.served, self.best_path)
             kept = self.watch.best_epoch
         else:
             model.optimizer.finalize_variable_values(model.trainable_variables)
@@ -134,6 +144,9 @@ class Epochs(keras.callbacks.Callback):  # type: ignore[misc]
         record = {"mark": self.mark, "kept_epoch": kept, "epochs": len(self.history), "stopped_early": self.stopped}
         self._write("fit.json", json.dumps(record, indent=1))
         self.saved.clear()
+
+    def _frozen(self, done: int) -> bool:
+        return any(done < phase.end and phase.frozen for phase in phases(self.recipe)[:-1])
 
     def _write(self, name: str, text: str) -> None:
         try:
@@ -177,8 +190,8 @@ class Epochs(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 def _variables(model: Any) -> dict[str, Any]:
-    """Name every variable that outlives an epoch: weights by path, the optimiser's by place."""
-    named = {weight.path: weight for weight in model.weights}
+    """Name every variable that outlives an epoch: weights by lasting names, the optimiser's by place."""
+    named = weights(model)
     named |= {f"optimiser/{place:04d}": variable for place, variable in enumerate(model.optimizer.variables)}
     return named
 

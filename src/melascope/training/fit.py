@@ -19,16 +19,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from melascope import diagnosis
-from melascope.errors import DataError, RunError
+from melascope.errors import RunError
 from melascope.progress import Progress, silent
 from melascope.training import backend
+from melascope.training.fit_input import check, check_tune
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from melascope.training.batches import TrainBatches
     from melascope.training.recipe import Recipe
+    from melascope.training.warm_start import WarmStart
 
 HISTORY = (
     "epoch", "seconds", "learning_rate",
@@ -52,6 +53,7 @@ def fit(
     threads: int | None = None,
     tensorboard: bool = False,
     on_epoch: Callable[[dict[str, float]], None] | None = None,
+    warm: WarmStart | None = None,
 ) -> pd.DataFrame:
     """Train a recipe and write `weights.npz` and `history.csv` into a folder.
 
@@ -73,6 +75,7 @@ def fit(
         threads: CPU threads of a step; see `backend.configure`.
         tensorboard: Also write TensorBoard events into `out/tensorboard`.
         on_epoch: Called with each epoch's row of the history.
+        warm: Weights to begin with, as far as they fit.
 
     Returns:
         The history: one row per epoch with the columns of `HISTORY`.
@@ -84,14 +87,14 @@ def fit(
     """
     import pandas as pd
 
-    _check(recipe, images, labels, rows_train, rows_tune, classes)
-    _check_tune(recipe, np.asarray(labels)[rows_tune], classes)
+    check(recipe, images, labels, rows_train, rows_tune, classes)
+    check_tune(recipe, np.asarray(labels)[rows_tune], classes)
     folder = Path(out)
     keras = backend.load(threads)
-    from melascope.training import checkpoint
+    from melascope.training import checkpoint, networks, schedule
     from melascope.training.callbacks import Epochs
 
-    mark = fingerprint(recipe, images, labels, rows_train, rows_tune, classes, seed)
+    mark = fingerprint(recipe, images, labels, rows_train, rows_tune, classes, seed, warm.digest if warm else "")
     saved = checkpoint.Checkpoints(folder / "checkpoints")
     found = _finished(folder, mark, resume)
     if found is not None:
@@ -104,6 +107,8 @@ def fit(
             raise RunError(f"{folder} already holds a training. Resume it, or choose another folder.")
         saved.clear()
 
+    if warm is None:
+        networks.refuse_untaught(recipe)
     start = 0 if before is None else int(before[1]["epoch"])
     trained, served, batches = assemble(recipe, images, labels, rows_train, classes, seed, start)
     watcher = Epochs(
@@ -112,15 +117,22 @@ def fit(
     )  # fmt: skip
     if before is not None:
         watcher.restore(trained, *before)
+    elif warm is not None:
+        warm.into(served)
     callbacks = [watcher]
     if tensorboard:
         callbacks.append(keras.callbacks.TensorBoard(str(folder / "tensorboard"), write_graph=False))
-    if not watcher.stopped:
+    for phase in schedule.phases(recipe):
+        if watcher.stopped or phase.end <= start:
+            continue
+        if phase.first > start:
+            start = phase.first
+            batches = _begin(recipe, trained, images, labels, rows_train, classes, seed, start)
         trained.fit(
             batches,
             steps_per_epoch=batches.steps,
             initial_epoch=start,
-            epochs=recipe.schedule.epochs,
+            epochs=phase.end,
             callbacks=callbacks,
             shuffle=False,
             verbose=0,
@@ -144,23 +156,43 @@ def assemble(
     is what keeps records.
     """
     keras = backend.load()
-    from melascope.training import balancing, networks, schedule
-    from melascope.training.batches import TrainBatches
-    from melascope.training.metrics import Scores
+    from melascope.training import networks
 
     keras.utils.set_random_seed(seed % 2**32)
     trained, served = networks.build_for_training(recipe, len(classes))
-    weights = None
+    return trained, served, _begin(recipe, trained, images, labels, rows_train, classes, seed, start)
+
+
+def _begin(
+    recipe: Recipe,
+    trained: Any,
+    images: NDArray[np.uint8],
+    labels: NDArray[np.integer],
+    rows_train: NDArray[np.integer],
+    classes: Sequence[str],
+    seed: int,
+    start: int,
+) -> TrainBatches:
+    """Compile a model for the phase in which an epoch lies, and return the batches from that epoch on."""
+    from melascope.training import backbones, balancing, losses, schedule
+    from melascope.training.batches import TrainBatches
+    from melascope.training.metrics import Scores
+
+    weights, settings = None, recipe.augmentation
     if recipe.balance.class_weights == "balanced":
         weights = balancing.class_weights(np.asarray(labels)[rows_train], len(classes))
     batches = TrainBatches(
-        images, labels, rows_train, recipe.data.batch_size, seed, start, recipe.balance.sampling, weights
-    )
+        images, labels, rows_train, recipe.data.batch_size, seed, start, recipe.balance.sampling, weights,
+        settings.mixup, settings.cutmix, len(classes),
+    )  # fmt: skip
+    phases = schedule.phases(recipe)
+    phase = next((phase for phase in phases if start < phase.end), phases[-1])
+    backbones.freeze(trained, recipe, phase.frozen)
     trained.compile(
-        schedule.optimiser(recipe, batches.steps), schedule.loss(recipe, len(classes)), metrics=[Scores(classes)]
+        schedule.optimiser(recipe, batches.steps, phase), losses.loss(recipe, len(classes)), metrics=[Scores(classes)]
     )
     trained.optimizer.build(trained.trainable_variables)
-    return trained, served, batches
+    return batches
 
 
 def predict_logits(
@@ -189,52 +221,6 @@ def logits_only(model: Any) -> Any:
     return inner
 
 
-def _check(
-    recipe: Recipe,
-    images: NDArray[np.uint8],
-    labels: NDArray[np.integer],
-    rows_train: NDArray[np.integer],
-    rows_tune: NDArray[np.integer],
-    classes: Sequence[str],
-) -> None:
-    shape = (*recipe.data.shape, 3)
-    if images.ndim != 4 or images.shape[1:] != shape or images.dtype != np.uint8:
-        raise DataError(
-            f"The images are {images.shape} {images.dtype}; the recipe needs (n, {shape[0]}, {shape[1]}, 3) uint8."
-        )
-    if len(labels) != len(images):
-        raise DataError(f"There are {len(images)} images but {len(labels)} labels.")
-    rows = np.concatenate([np.asarray(rows_train), np.asarray(rows_tune)]).astype(np.int64)
-    if len(rows_train) == 0:
-        raise DataError("The training part is empty: no photograph is left to train on.")
-    if rows.min() < 0 or rows.max() >= len(images):
-        raise DataError(f"Row {int(rows.max())} is asked for, but there are {len(images)} images.")
-    used = np.asarray(labels)[rows]
-    if used.min() < 0 or used.max() >= len(classes):
-        raise DataError(f"Labels run from {used.min()} to {used.max()}, but there are {len(classes)} classes.")
-    if len(np.unique(np.asarray(labels)[np.asarray(rows_train)])) < 2:
-        raise DataError("The training part holds one class only; a classifier needs at least two.")
-    if np.intersect1d(rows_train, rows_tune).size:
-        raise DataError("Some rows are in both the training and the tune part.")
-
-
-def _check_tune(recipe: Recipe, labels: NDArray[np.integer], classes: Sequence[str]) -> None:
-    schedule = recipe.schedule
-    if schedule.keep == "last" and not schedule.early_stopping_patience:
-        return
-    if len(labels) == 0:
-        raise DataError(
-            f'The recipe "{recipe.name}" decides by {schedule.monitor}, but the tune part is empty. Set '
-            'schedule.keep = "last" and early_stopping_patience = 0, or give it photographs.'
-        )
-    melanoma = np.isin(np.asarray(classes)[labels], list(diagnosis.GROUPS["melanoma"]))
-    if schedule.monitor == "tune_melanoma_auc" and melanoma.all() == melanoma.any():
-        raise DataError(
-            f'The recipe "{recipe.name}" decides by tune_melanoma_auc, but the tune part does not hold both melanomas '
-            "and other diagnoses. Choose another schedule.monitor."
-        )
-
-
 def fingerprint(
     recipe: Recipe,
     images: NDArray[np.uint8],
@@ -243,11 +229,13 @@ def fingerprint(
     rows_tune: NDArray[np.integer],
     classes: Sequence[str],
     seed: int,
+    warm: str = "",
 ) -> str:
     """Return a digest of all that decides a training; 64 photographs stand for all pixels."""
     digest = hashlib.sha256()
-    told = recipe.model_dump(mode="json", exclude={"name", "description", "expected"})
+    told = recipe.model_dump(mode="json", exclude={"name", "description", "expected", "search"})
     digest.update(json.dumps([told, list(classes), seed, images.shape], sort_keys=True).encode())
+    digest.update(warm.encode())
     for part in (labels, rows_train, rows_tune):
         digest.update(np.ascontiguousarray(part, dtype=np.int64).tobytes())
     for row in np.linspace(0, len(images) - 1, min(64, len(images))).astype(int):

@@ -49,6 +49,19 @@ class PooledHead(keras.layers.Layer):  # type: ignore[misc]
         }
 
 
+class ReverseChannels(keras.layers.Layer):  # type: ignore[misc]
+    """Turn red, green and blue around, for networks that were trained on BGR.
+
+    Input and output: `(n, h, w, 3)`.
+    """
+
+    def call(self, images: Any) -> Any:
+        return ops.take(images, [2, 1, 0], axis=-1)
+
+    def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return shape
+
+
 class RandomAffine(keras.layers.Layer):  # type: ignore[misc]
     """Flip, turn, zoom and shift each photograph at random, in a single bilinear resampling.
 

@@ -14,6 +14,7 @@ import numpy as np
 from keras import ops
 
 from melascope import diagnosis
+from melascope.training.losses import are_shares
 
 _BINS = 2048
 _REACH = 24.0
@@ -25,6 +26,7 @@ class Scores(keras.metrics.Metric):  # type: ignore[misc]
 
     `result()` is a dict of those four; the AUC is NaN where the classes have
     no melanoma or only melanoma was seen. Ties within a bin count one half.
+    A mixture of photographs counts as the class of its largest share.
 
     Args:
         classes: Codes of the logits' columns.
@@ -42,6 +44,8 @@ class Scores(keras.metrics.Metric):  # type: ignore[misc]
     def update_state(self, labels: Any, logits: Any, sample_weight: Any = None) -> None:
         count = len(self._melanoma)
         logits = ops.cast(logits, "float32")
+        if are_shares(labels, count):
+            labels = ops.argmax(labels, axis=-1)
         truth = ops.one_hot(ops.cast(ops.reshape(labels, (-1,)), "int32"), count, dtype="float32")
         log_p = ops.log_softmax(logits, axis=-1)
         self.entropy.assign_add(-ops.sum(truth * log_p))

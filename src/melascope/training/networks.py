@@ -9,12 +9,13 @@ one's own adds one by `@register("name")`, or by an entry point in the group
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-from melascope.errors import RunError
-from melascope.training import backend, checkpoint
+from melascope.errors import RecipeError, RunError
+from melascope.training import backbones, backend, checkpoint
 
 if TYPE_CHECKING:
     from melascope.training.recipe import Recipe
@@ -93,15 +94,52 @@ def build_for_training(recipe: Recipe, n_classes: int) -> tuple[Any, Any]:
     trained = keras.Model(image, body(augment(recipe, _as_float(image)))["logits"], name="training")
     image = keras.Input((height, width, 3), dtype="uint8", name="image")
     served = keras.Model(image, body(_as_float(image)), name=_plain(recipe.name))
-    if recipe.network.weights is not None:
-        load_weights(served, recipe.network.weights, partly=True)
+    _start(served, recipe)
     return trained, served
+
+
+def _start(model: Any, recipe: Recipe) -> None:
+    frozen = recipe.schedule.frozen_epochs
+    if frozen and backbones.inside(model) is None:
+        raise RecipeError(
+            f'The recipe "{recipe.name}" has schedule.frozen_epochs = {frozen}, but its network '
+            f'"{recipe.network.name}" has no part called "{backbones.NAME}" to freeze; set it to 0.'
+        )
+    if backbones.is_of_backbone(recipe):
+        backbones.start(model, recipe)
+    elif recipe.network.weights is not None:
+        load_weights(model, recipe.network.weights, partly=True)
+
+
+def refuse_untaught(recipe: Recipe) -> None:
+    """Refuse to freeze a backbone without weights.
+
+    Raises:
+        RecipeError: In that case.
+    """
+    if recipe.schedule.frozen_epochs and recipe.network.backbone is not None and recipe.network.weights is None:
+        raise RecipeError(
+            f'The recipe "{recipe.name}" freezes a backbone that has learnt nothing. Give network.weights, '
+            "or set schedule.frozen_epochs = 0."
+        )
 
 
 def save_weights(model: Any, path: str | os.PathLike[str]) -> None:
     """Write a network's weights as `.npz`, by name; the file appears whole or not at all."""
     keras = backend.load()
-    checkpoint.write(path, {weight.path: keras.ops.convert_to_numpy(weight) for weight in model.weights})
+    checkpoint.write(path, {name: keras.ops.convert_to_numpy(weight) for name, weight in weights(model).items()})
+
+
+def weights(model: Any) -> dict[str, Any]:
+    """Return a network's weights by lasting names: their paths, and their places within a backbone."""
+    backbone = backbones.inside(model)
+    places = {} if backbone is None else {id(weight): place for place, weight in enumerate(backbone.weights)}
+    named = {}
+    for weight in model.weights:
+        place = places.get(id(weight))
+        leaf = re.sub(r"_\d+$", "", weight.path.rpartition("/")[2])  # some variables are numbered as they are made
+        named[weight.path if place is None else f"{backbones.NAME}/{place:04d}/{leaf}"] = weight
+    return named
 
 
 def load_weights(model: Any, path: str | os.PathLike[str], partly: bool = False) -> None:
@@ -116,11 +154,12 @@ def load_weights(model: Any, path: str | os.PathLike[str], partly: bool = False)
         RunError: When the file is damaged, or not of this network.
     """
     arrays = checkpoint.read(path)
-    fitting = {w.path: w for w in model.weights if w.path in arrays and tuple(w.shape) == arrays[w.path].shape}
-    wrong = [w.path for w in model.weights if w.path not in fitting]
+    named = weights(model)
+    fitting = {n: w for n, w in named.items() if n in arrays and tuple(w.shape) == arrays[n].shape}
+    wrong = [name for name in named if name not in fitting]
     if not fitting or (wrong and not partly):
         raise RunError(
-            f"{path} holds the weights of another network: {len(wrong)} of {len(model.weights)} do not fit, "
+            f"{path} holds the weights of another network: {len(wrong)} of {len(named)} do not fit, "
             f"first {wrong[0]}. Use the recipe with which it was trained."
         )
     for name, weight in fitting.items():
@@ -168,10 +207,7 @@ def cnn(recipe: Recipe, pixels: Any, n_classes: int) -> dict[str, Any]:
     """
     keras = backend.load()
     layers = keras.layers
-    from melascope.training.layers import PooledHead
-
-    network = recipe.network
-    policy = keras.DTypePolicy("mixed_bfloat16" if recipe.schedule.precision == "bfloat16" else "float32")
+    network, policy = recipe.network, _policy(recipe)
     penalty = keras.regularizers.L2(network.l2) if network.l2 else None
 
     def convolve(x: Any, width: int, name: str, kernel: int, stride: int = 1) -> Any:
@@ -209,6 +245,27 @@ def cnn(recipe: Recipe, pixels: Any, n_classes: int) -> dict[str, Any]:
         x = layers.ReLU(dtype=policy, name=f"stage{stage}_relu")(x)
         if network.stage_dropout:
             x = layers.Dropout(network.stage_dropout, dtype=policy, name=f"stage{stage}_dropout")(x)
+    return _head(network, x, n_classes, policy)
+
+
+@register("backbone")
+def backbone(recipe: Recipe, pixels: Any, n_classes: int) -> dict[str, Any]:
+    """Build a network on features that others trained, with a pooled or a flattened head; see `backbones`."""
+    features = backbones.build(recipe)(pixels)
+    return _head(recipe.network, features, n_classes, _policy(recipe))
+
+
+def _policy(recipe: Recipe) -> Any:
+    keras = backend.load()
+    return keras.DTypePolicy("mixed_bfloat16" if recipe.schedule.precision == "bfloat16" else "float32")
+
+
+def _head(network: Network, x: Any, n_classes: int, policy: Any) -> dict[str, Any]:
+    keras = backend.load()
+    layers = keras.layers
+    from melascope.training.layers import PooledHead
+
+    penalty = keras.regularizers.L2(network.l2) if network.l2 else None
     if network.head == "pooled" and not network.dense:
         head = PooledHead(n_classes, network.dropout, network.l2, dtype="float32", name="head")
         outputs: dict[str, Any] = head(x)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from importlib import resources
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from melascope.errors import RecipeError
+from melascope.training.backbone_names import BACKBONES, NO_FILES
 from melascope.training.recipe_sections import (
     Augmentation,
     Balance,
@@ -50,6 +52,8 @@ class Recipe(Section):
     optimiser: Optimiser = Optimiser()
     schedule: Schedule = Schedule()
     expected: Expected = Expected()
+    search: dict[str, Any] = Field(default_factory=dict)
+    """What tuning may vary, checked by `melascope.training.search_space`; a training does not look at it."""
 
     @property
     def geometry(self) -> Geometry:
@@ -64,6 +68,13 @@ class Recipe(Section):
         from melascope.training.networks import feature_side
 
         side = min(self.data.shape)
+        if self.network.backbone is not None and side < BACKBONES[self.network.backbone].smallest:
+            raise ValueError(
+                f"data.size = {side} is too small for the backbone {self.network.backbone}, which needs "
+                f"{BACKBONES[self.network.backbone].smallest} pixels or more"
+            )
+        if self.schedule.frozen_epochs and self.network.name == "cnn":
+            raise ValueError('schedule.frozen_epochs freezes a backbone, but network.name = "cnn" has none')
         if self.network.name == "cnn" and feature_side(self.network, side) < 1:
             raise ValueError(
                 f"data.size = {side} is too small for a network of {len(self.network.widths)} stages; "
@@ -89,7 +100,7 @@ class Recipe(Section):
         lines = [f"{key} = {_toml(value)}" for key, value in tree.items() if not isinstance(value, dict)]
         for section, values in tree.items():
             if isinstance(values, dict) and values:
-                lines += ["", f"[{section}]", *(f"{key} = {_toml(value)}" for key, value in values.items())]
+                lines += ["", f"[{section}]", *(f"{_key(key)} = {_toml(value)}" for key, value in values.items())]
         return "\n".join(lines) + "\n"
 
 
@@ -124,8 +135,8 @@ def parse(tree: Mapping[str, Any], where: str = "the recipe") -> Recipe:
         # A key of several types has a complaint for each; the first, for the plainest type, is enough.
         told = {tuple(problem["loc"][:2]): _sentence(problem) for problem in reversed(error.errors())}
         raise RecipeError(f"{where}: {'; '.join(reversed(told.values()))}.") from None
-    weights = recipe.network.weights
-    if weights is not None and not Path(weights).is_file():
+    weights = recipe.network.weights_file
+    if weights is not None and not weights.is_file():
         raise RecipeError(
             f"{where}: network.weights names {weights}, which is not a file. Correct the path or remove it."
         )
@@ -156,7 +167,7 @@ def _read(name_or_path: str | os.PathLike[str], seen: tuple[str, ...]) -> tuple[
         raise RecipeError(f"{where} is not valid TOML: {error}.") from None
     tree.setdefault("name", path.stem)
     network = tree.get("network")
-    if isinstance(network, dict) and isinstance(network.get("weights"), str):
+    if isinstance(network, dict) and isinstance(network.get("weights"), str) and network["weights"] not in NO_FILES:
         network["weights"] = str((path.parent / Path(network["weights"]).expanduser()).resolve())
     if "extends" in tree:
         base = tree.pop("extends")
@@ -202,9 +213,14 @@ def _sentence(problem: Any) -> str:
     return f"{key}{given} is impossible: {message[:1].lower()}{message[1:]}"
 
 
+def _key(key: str) -> str:
+    # Quoted unless bare: a dot in a bare key would open a table.
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else json.dumps(key, ensure_ascii=False)
+
+
 def _toml(value: Any) -> str:
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{json.dumps(key)} = {_toml(item)}" for key, item in value.items()) + " }"
+        return "{ " + ", ".join(f"{_key(key)} = {_toml(item)}" for key, item in value.items()) + " }"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_toml, value)) + "]"
     if isinstance(value, float):

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
-from typing import Annotated, Any, Literal, TypeVar
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-Share = Annotated[float, Field(ge=0, lt=1)]
-Positive = Annotated[int, Field(ge=1)]
-Side = Annotated[int, Field(ge=16, le=4096)]
-T = TypeVar("T")
-# TOML knows lists only; what stands in them is as strict as everywhere.
-Several = Annotated[tuple[T, ...], Field(strict=False)]
-Pair = Annotated[tuple[T, T], Field(strict=False)]
+from melascope.training.backbone_names import BACKBONES, IMAGENET
+from melascope.training.recipe_base import Pair, Positive, Section, Several, Share, Side, nearest
+
+_OF_CNN = (
+    "widths", "convolutions", "kernel", "stem", "separable", "residual", "padding", "input_range", "pool_last",
+    "batch_norm", "batch_norm_momentum", "stage_dropout",
+)  # fmt: skip
 Monitor = Literal["tune_loss", "tune_accuracy", "tune_balanced_accuracy", "tune_melanoma_auc"]
-
-
-class Section(BaseModel):
-    """Base of the sections: frozen, finite numbers only, no unknown keys, no `true` or `"0.5"` for a number."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
 
 
 class Data(Section):
@@ -47,7 +40,8 @@ class Network(Section):
     """The network; see `melascope.training.networks` for what each name builds.
 
     Attributes:
-        name: A registered network, such as `cnn`.
+        name: A registered network: `cnn`, `backbone`, or one of another package.
+        backbone: Of `backbone`: a name in `melascope.training.backbones`, such as `EfficientNetV2B0`.
         widths: Channels of each stage.
         convolutions: How many convolutions a stage has, one number or one per stage.
         kernel: Side of the convolutions' kernel.
@@ -65,11 +59,13 @@ class Network(Section):
         stage_dropout: After each stage.
         dense_dropout: After each dense layer.
         l2: Penalty on all kernels.
-        weights: A `weights.npz` to start from; layers of another shape start anew.
+        weights: A `weights.npz` to start from; layers of another shape start anew. For a backbone also `imagenet`
+            or a file of its ImageNet weights. `none` is the same as leaving it out.
         options: For networks of other packages.
     """
 
     name: str = "cnn"
+    backbone: str | None = None
     widths: Annotated[Several[Annotated[int, Field(ge=1, le=8192)]], Field(min_length=1)] = (32, 64, 128)
     convolutions: Positive | Several[Positive] = 1
     kernel: Annotated[int, Field(ge=1, le=31)] = 3
@@ -97,6 +93,23 @@ class Network(Section):
             return (self.convolutions,) * len(self.widths)
         return self.convolutions
 
+    @property
+    def weights_file(self) -> Path | None:
+        """The file to start from, None when there is none or Keras fetches it."""
+        return None if self.weights in (None, IMAGENET) else Path(str(self.weights))
+
+    @field_validator("weights")
+    @classmethod
+    def _absent(cls, value: str | None) -> str | None:
+        return None if value == "none" else value
+
+    @field_validator("backbone")
+    @classmethod
+    def _known_backbone(cls, value: str | None) -> str | None:
+        if value is not None and value not in BACKBONES:
+            raise ValueError(f'"{value}" is no backbone{nearest(value, BACKBONES)}; there are: {", ".join(BACKBONES)}')
+        return value
+
     @field_validator("name")
     @classmethod
     def _known(cls, value: str) -> str:
@@ -112,6 +125,18 @@ class Network(Section):
             raise ValueError(f"convolutions has {len(self.depths)} stages, but widths has {len(self.widths)}")
         if self.residual and self.padding == "valid":
             raise ValueError('residual = true needs padding = "same", so that the shortcut fits')
+        if (self.name == "backbone") != (self.backbone is not None):
+            raise ValueError('name = "backbone" and backbone = "NAME", such as "EfficientNetV2B0", go together')
+        if self.name == "backbone":
+            of_cnn = [key for key in _OF_CNN if getattr(self, key) != Network.model_fields[key].default]
+            if of_cnn:
+                raise ValueError(
+                    f"{', '.join(of_cnn)} shape the network cnn; a backbone has its own shape, so drop them"
+                )
+        if self.weights == IMAGENET and (self.backbone is None or BACKBONES[self.backbone].arrays):
+            raise ValueError(
+                f'weights = "{IMAGENET}" is for the backbones of Keras; name the file of the weights instead'
+            )
         return self
 
 
@@ -126,6 +151,10 @@ class Augmentation(Section):
         fill: What stands outside the photograph: `reflect`, `nearest` or `constant` (black).
         brightness: Largest change, as a share of the full range.
         contrast: Largest change around the photograph's mean, as a share.
+        randaugment: How many changes of RandAugment each photograph gets; 0 is off.
+        randaugment_magnitude: Their strength, as a share of the strongest.
+        mixup: Alpha of mixup, which blends photographs and their diagnoses; 0 is off.
+        cutmix: Alpha of CutMix, which pastes a rectangle of another photograph; 0 is off.
     """
 
     flip: Literal["none", "horizontal", "vertical", "both"] = "none"
@@ -135,6 +164,15 @@ class Augmentation(Section):
     fill: Literal["reflect", "nearest", "constant"] = "reflect"
     brightness: Annotated[float, Field(ge=0, le=1)] = 0.0
     contrast: Share = 0.0
+    randaugment: Annotated[int, Field(ge=0, le=12)] = 0
+    randaugment_magnitude: Annotated[float, Field(ge=0, le=1)] = 0.3
+    mixup: Annotated[float, Field(ge=0, le=100)] = 0.0
+    cutmix: Annotated[float, Field(ge=0, le=100)] = 0.0
+
+    @property
+    def mixes(self) -> bool:
+        """Whether photographs are mixed, so that labels are shares of classes."""
+        return self.mixup > 0 or self.cutmix > 0
 
     @property
     def zoom_range(self) -> tuple[float, float]:
@@ -172,6 +210,8 @@ class Optimiser(Section):
         clip_norm: Largest norm of the whole gradient; 0 does not clip.
         ema: Momentum of the moving average of weights that is judged and kept; 0 keeps the weights themselves.
         label_smoothing: Share of the target spread over all classes.
+        loss: `cross_entropy`, or `focal`, which turns to what is not yet learnt.
+        focal_gamma: How strongly `focal` does so; 0 would be the cross-entropy.
     """
 
     name: Literal["adam", "adamw", "sgd", "rmsprop"] = "adam"
@@ -181,6 +221,8 @@ class Optimiser(Section):
     clip_norm: Annotated[float, Field(ge=0)] = 0.0
     ema: Share = 0.0
     label_smoothing: Share = 0.0
+    loss: Literal["cross_entropy", "focal"] = "cross_entropy"
+    focal_gamma: Annotated[float, Field(gt=0, le=10)] = 2.0
 
     @model_validator(mode="after")
     def _meant(self) -> Optimiser:
@@ -202,6 +244,11 @@ class Schedule(Section):
         monitor: The score on the tune part that means progress.
         keep: `best` (by `monitor`) or `last`.
         precision: `float32`, or `bfloat16` arithmetic on float32 weights.
+        frozen_epochs: For so many epochs a backbone and its batch normalisation stay as they are; then the optimiser
+            starts anew and the backbone is trained too.
+        finetune_learning_rate: The highest rate after that; a tenth of the optimiser's when it is left out.
+        frozen_share: Share of the backbone's layers, from the photograph on, that stay frozen for good.
+        finetune_norms: Whether the batch normalisation of a backbone that was frozen follows the data afterwards.
     """
 
     epochs: Annotated[int, Field(ge=1, le=100000)] = 20
@@ -213,6 +260,10 @@ class Schedule(Section):
     monitor: Monitor = "tune_loss"
     keep: Literal["best", "last"] = "last"
     precision: Literal["float32", "bfloat16"] = "float32"
+    frozen_epochs: Annotated[int, Field(ge=0)] = 0
+    finetune_learning_rate: Annotated[float, Field(gt=0, le=100)] | None = None
+    frozen_share: Annotated[float, Field(ge=0, le=1)] = 0.0
+    finetune_norms: bool = False
 
     @model_validator(mode="after")
     def _consistent(self) -> Schedule:
@@ -220,6 +271,9 @@ class Schedule(Section):
             raise ValueError('warmup_epochs goes with kind = "constant" or "cosine", not with "plateau"')
         if self.warmup_epochs >= self.epochs and self.warmup_epochs:
             raise ValueError(f"warmup_epochs = {self.warmup_epochs:g} leaves nothing of epochs = {self.epochs}")
+        told = [key for key in ("finetune_learning_rate", "frozen_share", "finetune_norms") if getattr(self, key)]
+        if told and not self.frozen_epochs:
+            raise ValueError(f"{told[0]} has a meaning after frozen_epochs only; set frozen_epochs to 1 or more")
         return self
 
 
@@ -235,7 +289,4 @@ class Expected(Section):
     date: str | None = None
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Return a hint at the known name nearest to a word, or nothing."""
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f' (did you mean "{near[0]}"?)' if near else ""
+__all__ = ["Augmentation", "Balance", "Data", "Expected", "Network", "Optimiser", "Schedule", "Section", "nearest"]

@@ -43,13 +43,46 @@ class WarmupThen(keras.optimizers.schedules.LearningRateSchedule):  # type: igno
         return {"peak": self.peak, "warmup": self.warmup, "total": self.total, "cosine": self.cosine}
 
 
-def optimiser(recipe: Recipe, steps: int) -> Any:
-    """Return the Keras optimiser of a recipe for epochs of so many steps."""
+@dataclass(frozen=True)
+class Phase:
+    """Epochs that are trained alike, with one optimiser.
+
+    Attributes:
+        first: Its first epoch, from 0.
+        end: The epoch after its last one.
+        rate: Its highest learning rate.
+        frozen: Whether the backbone stays as it is.
+    """
+
+    first: int
+    end: int
+    rate: float
+    frozen: bool = False
+
+
+def phases(recipe: Recipe) -> tuple[Phase, ...]:
+    """Return the one phase of a training, or the two of a backbone that is first frozen, then fine-tuned."""
+    rate, schedule = recipe.optimiser.learning_rate, recipe.schedule
+    if not schedule.frozen_epochs:
+        return (Phase(0, schedule.epochs, rate),)
+    frozen = Phase(0, min(schedule.frozen_epochs, schedule.epochs), rate, frozen=True)
+    if frozen.end == schedule.epochs:
+        return (frozen,)
+    return frozen, Phase(frozen.end, schedule.epochs, schedule.finetune_learning_rate or rate / 10)
+
+
+def optimiser(recipe: Recipe, steps: int, phase: Phase | None = None) -> Any:
+    """Return the Keras optimiser of a recipe for epochs of so many steps.
+
+    In each phase it starts anew, and so do warm-up and cosine: averages of
+    gradients that the backbone never had would throw it off at the start.
+    """
     chosen, schedule = recipe.optimiser, recipe.schedule
-    rate: Any = chosen.learning_rate
+    phase = phase or phases(recipe)[0]
+    rate: Any = phase.rate
     if schedule.kind == "cosine" or schedule.warmup_epochs:
         warmup = round(schedule.warmup_epochs * steps)
-        rate = WarmupThen(chosen.learning_rate, warmup, schedule.epochs * steps, schedule.kind == "cosine")
+        rate = WarmupThen(phase.rate, warmup, (phase.end - phase.first) * steps, schedule.kind == "cosine")
     options: dict[str, Any] = {"learning_rate": rate}
     if chosen.name in ("sgd", "rmsprop"):
         options["momentum"] = chosen.momentum
@@ -69,19 +102,6 @@ def optimiser(recipe: Recipe, steps: int) -> Any:
     if chosen.weight_decay:
         made.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     return made
-
-
-def loss(recipe: Recipe, n_classes: int) -> Any:
-    """Return the loss of a recipe, from class indices and logits."""
-    if not recipe.optimiser.label_smoothing:
-        return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    smoothing = recipe.optimiser.label_smoothing
-
-    def smoothed(labels: Any, logits: Any) -> Any:
-        truth = ops.one_hot(ops.cast(ops.reshape(labels, (-1,)), "int32"), n_classes, dtype="float32")
-        return keras.losses.categorical_crossentropy(truth, logits, from_logits=True, label_smoothing=smoothing)
-
-    return smoothed
 
 
 @dataclass
