@@ -11,7 +11,7 @@ from typing import Any
 
 PACKAGES = (
     "melascope", "numpy", "pandas", "pillow", "simplejpeg", "onnx", "openvino", "matplotlib",
-    "keras", "tensorflow-cpu", "tensorflow", "jax", "tf2onnx", "scikit-learn", "urllib3",
+    "keras", "tensorflow-cpu", "tensorflow", "jax", "tf2onnx", "scikit-learn", "urllib3", "optuna",
 )  # fmt: skip
 TRAINING = ("keras", "tf2onnx", "sklearn", "pydantic")
 

@@ -20,6 +20,9 @@ COMMANDS = {
     "run": "run",
     "data": "data",
     "train": "run",
+    "cross-validate": "cross_validate",
+    "learning-curve": "learning_curve",
+    "tune": "tune",
     "export": "export",
     "evaluate": "evaluate",
     "compare": "compare",
@@ -27,7 +30,7 @@ COMMANDS = {
     "demo": "demo",
     "doctor": "doctor",
 }
-"""Command name to module of this package; the module's attribute of the same name is the command."""
+"""Command name to module of this package; the module's attribute of that name (with `_` for `-`) is the command."""
 
 
 class _Commands(click.Group):
@@ -40,7 +43,7 @@ class _Commands(click.Group):
         module = COMMANDS.get(cmd_name)
         if module is None:
             return None
-        command: click.Command = getattr(importlib.import_module(f"melascope.cli.{module}"), cmd_name)
+        command: click.Command = getattr(importlib.import_module(f"melascope.cli.{module}"), cmd_name.replace("-", "_"))
         return command
 
 

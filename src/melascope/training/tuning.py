@@ -1,0 +1,267 @@
+"""Tuning: the values of a recipe that a search space leaves open, by Optuna, on several workers, unattended.
+
+A trial is scored by grouped cross-validation on the parts train and tune. The same
+call goes on where it was stopped, at any moment and in any way; made twice at
+the same time, both share the trials.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from melascope import environment
+from melascope.datasets import fixed
+from melascope.datasets.fixed import FIXED
+from melascope.errors import RecipeError, RunError
+from melascope.progress import Progress, silent
+from melascope.training import search_section, tuning_data
+from melascope.training.tuning_results import Tuning, write
+from melascope.training.tuning_storage import DIRECTIONS, HEARTBEAT, RETRIES, Shared, connect, reach, shown, storage_url
+from melascope.training.tuning_study import Census, alone
+from melascope.training.tuning_worker import DONE, FAULT, MORE, Job
+
+PathLike = str | os.PathLike[str]
+
+_POLL = 0.5
+_STOP_SECONDS = 25
+
+
+def tune(
+    data: PathLike,
+    out: PathLike,
+    recipe: PathLike,
+    trials: int = 50,
+    workers: int = 1,
+    folds: int = 3,
+    score: str = "balanced_accuracy",
+    storage: str | None = None,
+    timeout: float | None = None,
+    protocol: str = "clean",
+    images: PathLike | None = None,
+    authority: Sequence[PathLike] = (),
+    spellings: Mapping[str, str] | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    audit: PathLike | None = None,
+    parts: PathLike | None = None,
+    unaudited: bool = False,
+    heartbeat: int = HEARTBEAT,
+    progress: Progress = silent,
+) -> Tuning:
+    """Search the best values for a recipe, and write `best.toml`, `trials.csv` and `report.html`.
+
+    With one worker, equal arguments draw equal values, also when the search
+    was stopped in between.
+
+    Args:
+        data: A folder with a subfolder per diagnosis, or a CSV or Parquet table.
+        out: The folder of the tuning; a tuning that is there goes on.
+        recipe: A recipe with a section `[search]`.
+        trials: How many the tuning shall have in all.
+        workers: Processes that work on trials side by side; threads are shared out among them.
+        folds: Of the cross-validation.
+        score: `balanced_accuracy`, `melanoma_auc` or `log_loss`, averaged over the folds.
+        storage: Of the study: None for SQLite in the folder, or `postgresql://USER@HOST/DATABASE`.
+        timeout: Seconds after which no trial is begun.
+        protocol: `clean` or `as-filed`.
+        images: Where the photographs are that a CSV names.
+        authority: CSVs with official labels, lesion and patient ids.
+        spellings: What unknown labels mean, label to code.
+        limit: Use only so many photographs.
+        seed: Of the split, the folds, the trainings and what is drawn.
+        audit: A folder in which `melascope data audit` has proved these very data.
+        parts: A fold file that names the part of each photograph.
+        unaudited: Use what the audit refuses.
+        heartbeat: Seconds between two signs of life of a trial.
+        progress: Called with the stage and how far it is.
+
+    Raises:
+        DataError, RecipeError, RunError: Each with one sentence.
+    """
+    folder = Path(out)
+    url = storage_url(storage, folder)
+    settings = _settings(
+        data, recipe, folds, score, storage, protocol, images, authority, spellings, limit, seed, audit, parts,
+        unaudited,
+    )  # fmt: skip
+    if folder.is_file():
+        raise RunError(f"{folder} is a file; --out needs a folder.")
+    tuning_data.refuse_foreign(folder)
+    if not url.startswith("sqlite"):
+        reach(url)  # a database that is away is told before the photographs are read
+    folder.mkdir(parents=True, exist_ok=True)
+    until = None if timeout is None else time.time() + timeout
+    with alone(folder / ".start.lock"):
+        task = tuning_data.start(folder, settings, progress)
+        shared = connect(url, task.name, score, seed, heartbeat)
+        unchanged = task.space.start()
+        if unchanged is not None and not shared.study.get_trials(deepcopy=False):
+            shared.study.enqueue_trial(unchanged)  # the recipe as it stands is tried first
+    threads = max(1, environment.threads() // workers)
+    job = Job(str(folder.resolve()), url, trials, until, threads, heartbeat)
+    with contextlib.closing(shared):
+        _Workers(job, workers, shared, task.settings["folds"], progress).run()
+        return write(task, shared, trials)
+
+
+def _settings(
+    data: PathLike,
+    recipe: PathLike,
+    folds: int,
+    score: str,
+    storage: str | None,
+    protocol: str,
+    images: PathLike | None,
+    authority: Sequence[PathLike],
+    spellings: Mapping[str, str] | None,
+    limit: int | None,
+    seed: int,
+    audit: PathLike | None,
+    parts: PathLike | None,
+    unaudited: bool,
+) -> dict[str, Any]:
+    """Return what decides a tuning, JSON-ready; the recipe and its space are checked before any work."""
+    if score not in DIRECTIONS:
+        raise RunError(f'There is no score "{score}" to tune for; there are: {", ".join(DIRECTIONS)}.')
+    if folds < 2:
+        raise RunError(f"{folds} folds are not possible; cross-validation needs 2 or more.")
+    space = search_section.load(recipe)
+    if len(space.dimensions) == 0:
+        raise RecipeError(f"{recipe}: [search] is empty.")
+    if parts is not None:
+        fixed(parts)
+    return {
+        "data": str(Path(data).resolve()),
+        "images": _absolute(images),
+        "authority": [str(Path(path).resolve()) for path in authority],
+        "spellings": dict(spellings or {}),
+        "protocol": protocol,
+        "recipe": space.base.replace().dumps(),
+        "search": dict(space.spec),
+        "folds": folds,
+        "score": score,
+        "storage": None if storage is None else shown(storage),
+        "limit": limit,
+        "seed": seed,
+        "audit": _absolute(audit),
+        "parts": None if parts is None else str(parts) if str(parts) in FIXED else _absolute(parts),
+        "unaudited": unaudited,
+    }
+
+
+def _absolute(path: PathLike | None) -> str | None:
+    return None if path is None else str(Path(path).resolve())
+
+
+class _Workers:
+    """The worker processes of one command: started, started again when they die, ended with it."""
+
+    def __init__(self, job: Job, count: int, shared: Shared, folds: int, progress: Progress) -> None:
+        self.job, self.shared, self.folds, self.progress = job, shared, folds, progress
+        self.slots: list[subprocess.Popen[str] | None] = [None] * count
+        self.over = [False] * count
+        self.deaths = 0
+        self.logs = Path(job.folder) / "logs"
+        self._before: int | None = None
+
+    def run(self) -> None:
+        """Keep the workers busy until nothing is left to do.
+
+        Raises:
+            RunError: When a worker says that the tuning cannot go on, or workers die again and again.
+        """
+        self.logs.mkdir(exist_ok=True)
+        for log in self.logs.glob("worker-*-*.log"):
+            if not psutil.pid_exists(int(log.name.split("-")[1])):
+                log.unlink(missing_ok=True)  # of a command that was killed
+        try:
+            while not all(self.over):
+                for slot in range(len(self.slots)):
+                    if not self.over[slot]:
+                        self._look_after(slot)
+                self._tell()
+                time.sleep(_POLL)
+        finally:
+            self._end()
+        self._tell()
+
+    def _look_after(self, slot: int) -> None:
+        process = self.slots[slot]
+        code = MORE if process is None else process.poll()
+        if code is None:
+            return
+        if code == DONE:
+            self._log(slot).unlink(missing_ok=True)
+            self.over[slot] = True
+            self._close(slot)
+            return
+        if code == FAULT:
+            raise RunError(self._last_words(slot))
+        if code != MORE:
+            self.deaths += 1
+            if self.deaths > RETRIES:
+                raise RunError(
+                    f"Workers died {self.deaths} times, the last with exit code {code} (see {self._log(slot)}). "
+                    "Out of memory? Take fewer --workers or smaller networks, and repeat the command to go on."
+                )
+        self._close(slot)
+        self.slots[slot] = self._start(slot)
+
+    def _start(self, slot: int) -> subprocess.Popen[str]:
+        with self._log(slot).open("w") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "melascope.training.tuning_worker"],
+                stdin=subprocess.PIPE, stdout=log, stderr=log, text=True,
+                start_new_session=True,  # ctrl-C reaches this process only, which then tells its workers
+            )  # fmt: skip
+        assert process.stdin is not None
+        # On stdin, not among the arguments, which every user of the machine can read: there may be a password.
+        process.stdin.write(self.job.dumps() + "\n")
+        process.stdin.flush()
+        return process
+
+    def _end(self) -> None:
+        """Close the workers' stdin, upon which they hand back their trials; kill those that do not listen."""
+        for slot in range(len(self.slots)):
+            self._close(slot)
+        end = time.monotonic() + _STOP_SECONDS
+        for process in self.slots:
+            if process is None:
+                continue
+            try:
+                process.wait(timeout=max(0.1, end - time.monotonic()))
+            except (subprocess.TimeoutExpired, KeyboardInterrupt):
+                process.kill()
+                process.wait()
+        with contextlib.suppress(OSError):
+            self.logs.rmdir()  # stays where a log stayed
+
+    def _close(self, slot: int) -> None:
+        process = self.slots[slot]
+        if process is not None and process.stdin is not None:
+            with contextlib.suppress(OSError):
+                process.stdin.close()
+
+    def _log(self, slot: int) -> Path:
+        return self.logs / f"worker-{os.getpid()}-{slot}.log"
+
+    def _last_words(self, slot: int) -> str:
+        lines = self._log(slot).read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        return lines[-1] if lines else f"A worker ended without a word; see {self._log(slot)}."
+
+    def _tell(self) -> None:
+        census = Census(self.shared.study)
+        whole, done = self.job.trials * self.folds, census.ended * self.folds
+        done += sum(len(t.intermediate_values) for t in census.trials if t.state.name == "RUNNING")
+        if self._before is None:
+            self._before = min(done, whole)  # time left is reckoned from what is done here and now
+        self.progress("tuning (folds)", min(done, whole) - self._before, whole - self._before)

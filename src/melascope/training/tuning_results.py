@@ -1,0 +1,250 @@
+"""What a tuning found: the best recipe, the table of trials, the report; and how much of it is luck."""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from melascope import environment, statistics
+from melascope.counted import plural
+from melascope.errors import RunError
+from melascope.reports.tuning_report import TuningReport, tuning_report
+from melascope.spreadsheet import quoted
+from melascope.training.run_folder import write_text
+from melascope.training.tuning_data import Task
+from melascope.training.tuning_storage import DIRECTIONS, Shared, optuna
+from melascope.training.tuning_study import Census, state
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """A tuning's folder and what it found.
+
+    Attributes:
+        path: The folder, with `best.toml`, `trials.csv` and `report.html`.
+        trials: A row per trial: `number`, `state`, the score, the values searched, scores by fold, seconds, `error`.
+        values: The best trial's values by key, such as `{"network.dropout": 0.3}`.
+        score: Name of the score.
+        value: The best trial's mean over the folds.
+        counts: How many trials are `complete`, `pruned`, `failed`, `running`, `waiting`, `stopped`.
+        wanted: How many trials were asked for.
+        gain: By how much the best beats the recipe as it stood, paired by fold, or None.
+        warnings: Sentences about the data.
+        command: What judges the best recipe on Test.
+    """
+
+    path: Path
+    trials: pd.DataFrame
+    values: Mapping[str, Any]
+    score: str
+    value: float
+    counts: Mapping[str, int]
+    wanted: int
+    gain: statistics.Estimate | None
+    warnings: tuple[str, ...]
+    command: str
+
+    @property
+    def best(self) -> Path:
+        """The best recipe, for `melascope run --recipe`."""
+        return self.path / "best.toml"
+
+    @property
+    def report(self) -> Path:
+        """The page to read."""
+        return self.path / "report.html"
+
+    def summary(self) -> str:
+        """Return the few lines that a person wants to read first."""
+        told = ", ".join(f"{key} = {_short(value)}" for key, value in self.values.items())
+        lines = [
+            f"Best {self.score.replace('_', ' ')}: {self.value:.3f} ({told})",
+            optimism(self.score, self.value, self.counts),
+        ]
+        if self.gain is not None:
+            lines.append(gain_sentence(self.gain))
+        lines += [f"Recipe: {self.best}", f"Report: {self.report}", f"Judge it on Test: {self.command}"]
+        return "\n".join(lines)
+
+
+def optimism(score: str, value: float, counts: Mapping[str, int]) -> str:
+    """Return in words why the winner's score is too good."""
+    tried = counts["complete"] + counts["pruned"] + counts["failed"]
+    lowest = "lowest" if DIRECTIONS[score] == "minimize" else "highest"
+    return (
+        f"{plural(tried, 'trial was', 'trials were')} tried, and this one was chosen for having the {lowest} score: "
+        f"its cross-validated {score.replace('_', ' ')} of {value:.3f} is therefore optimistic. "
+        "Only Test, which stayed closed, tells what the recipe is worth."
+    )
+
+
+def gain_sentence(gain: statistics.Estimate) -> str:
+    """Return in words what was gained over the recipe as it stood."""
+    told = f"{gain.value:+.3f} (95 % interval {gain.low:+.3f} to {gain.high:+.3f}, paired by fold)"
+    clear = gain.low > 0 or gain.high < 0
+    verdict = (
+        "also optimistic, as the winner was chosen" if clear else "the interval contains zero: no difference shown"
+    )
+    return f"Against the recipe as it stood: {told}; {verdict}."
+
+
+def write(task: Task, shared: Shared, wanted: int) -> Tuning:
+    """Write `best.toml`, `trials.csv` and `report.html` into the folder, each whole or not at all.
+
+    Raises:
+        RunError: When no trial is complete.
+    """
+    census = Census(shared.study)
+    score = task.settings["score"]
+    frame = _frame(task, census)
+    write_text(task.folder / "trials.csv", _csv(frame))
+    done = frame[frame["state"] == "complete"]
+    if done.empty:
+        errors = frame["error"].dropna()
+        told = f" The last one failed: {errors.iloc[-1]}" if len(errors) else ""
+        raise RunError(
+            f"None of {plural(len(frame), 'trial')} is complete yet; repeat the command to go on, with more "
+            f"--trials or a longer --timeout.{told}"
+        )
+    place = done[score].idxmin() if DIRECTIONS[score] == "minimize" else done[score].idxmax()
+    best = census.trials[int(frame.loc[place, "number"])]
+    values = task.space.values(best.params)
+    counts = {name: getattr(census, name) for name in ("complete", "pruned", "failed", "running", "waiting", "stopped")}
+    value = float(frame.loc[place, score])
+    gain = _gain(task, census, best)
+    found = Tuning(
+        task.folder, frame, values, score, value, counts, wanted, gain, tuple(task.facts["warnings"]), _command(task)
+    )
+    write_text(found.best, _best(task, found, best.params))
+    write_text(found.report, tuning_report(_inputs(task, found, shared)))
+    return found
+
+
+def _frame(task: Task, census: Census) -> pd.DataFrame:
+    score, rows = task.settings["score"], []
+    for trial in census.trials:
+        folds = trial.user_attrs.get("folds", {})
+        values = task.space.values(trial.params)
+        row: dict[str, Any] = {"number": trial.number, "state": state(trial)}
+        last = trial.intermediate_values[max(trial.intermediate_values)] if trial.intermediate_values else math.nan
+        row[score] = trial.value if trial.value is not None else last
+        row["folds_done"] = len(trial.intermediate_values)
+        row |= {dimension.key: _cell(values.get(dimension.key)) for dimension in task.space.dimensions}
+        for name, found in folds.items():
+            row |= {f"{name}_fold_{i}": value for i, value in enumerate(found, start=1)}
+        row["seconds"] = trial.user_attrs.get("seconds", math.nan)
+        row["tried_again_as"] = next(
+            (o.number for o in census.trials if (o.system_attrs.get("retry_history") or [None])[-1] == trial.number),
+            None,
+        )
+        row["error"] = trial.user_attrs.get("error")
+        rows.append(row)
+    frame = pd.DataFrame(rows, columns=list(dict.fromkeys(key for row in rows for key in row)) if rows else ["state"])
+    return frame.astype({"tried_again_as": "Int64"}) if rows else frame
+
+
+def _csv(frame: pd.DataFrame) -> str:
+    safe = frame.map(lambda value: quoted(value) if isinstance(value, str) else value)
+    return str(safe.to_csv(index=False, lineterminator="\n"))
+
+
+def _cell(value: Any) -> Any:
+    return json.dumps(value) if isinstance(value, list | tuple) else value
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(_cell(value))
+
+
+def _gain(task: Task, census: Census, best: Any) -> statistics.Estimate | None:
+    """Return the paired difference to the recipe as it stood, where that was tried and is not the best itself."""
+    unchanged = task.space.start()
+    if unchanged is None or best.params == unchanged:
+        return None
+    score = task.settings["score"]
+    before = next((t for t in census.trials if state(t) == "complete" and t.params == unchanged), None)
+    if before is None:
+        return None
+    sign = -1 if DIRECTIONS[score] == "minimize" else 1
+    difference = np.subtract(best.user_attrs["folds"][score], before.user_attrs["folds"][score])
+    return statistics.repeated_cv_difference(sign * difference)
+
+
+def _command(task: Task) -> str:
+    s = task.settings
+    words = ["melascope", "run", s["data"]]
+    words += ["--images", s["images"]] if s["images"] else []
+    words += [word for path in s["authority"] for word in ("--authority", path)]
+    words += ["--seed", str(s["seed"])] if s["seed"] else []
+    words += ["--parts", s["parts"]] if s["parts"] else []
+    return shlex.join([*words, "--recipe", str(task.folder / "best.toml"), "--out", "RUN"])
+
+
+def _best(task: Task, found: Tuning, params: Mapping[str, Any]) -> str:
+    base = task.space.base
+    recipe = task.space.recipe(params).replace(
+        name=f"{base.name}-tuned", description=f"{base.name}, tuned. {optimism(found.score, found.value, found.counts)}"
+    )
+    head = [
+        f"Found by melascope tune on {time.strftime('%Y-%m-%d')}: {found.score} {found.value:.4f}, the mean over "
+        f"{task.settings['folds']} folds of {plural(task.facts['photographs'], 'photograph')}.",
+        optimism(found.score, found.value, found.counts),
+        f"Judge it:  {found.command}",
+    ]
+    return "".join(f"# {line}\n" for line in head) + "\n" + recipe.dumps()
+
+
+def _inputs(task: Task, found: Tuning, shared: Shared) -> TuningReport:
+    dimensions = task.space.dimensions
+    return TuningReport(
+        trials=found.trials,
+        score=found.score,
+        lower_is_better=DIRECTIONS[found.score] == "minimize",
+        best=int(found.trials.loc[_row(found), "number"]),
+        searched={dimension.key: dimension.told() for dimension in dimensions},
+        by_factors=tuple(dimension.key for dimension in dimensions if dimension.log),
+        unchanged=None if (start := task.space.start()) is None else task.space.values(start),
+        values=found.values,
+        importance=_importance(shared),
+        sentences=(
+            optimism(found.score, found.value, found.counts),
+            *([gain_sentence(found.gain)] if found.gain is not None else []),
+        ),
+        counts=found.counts,
+        wanted=found.wanted,
+        folds=task.settings["folds"],
+        facts=task.facts,
+        protocol=task.settings["protocol"],
+        recipe=found.best.read_text(encoding="utf-8"),
+        command=found.command,
+        machine={**environment.describe(), "optuna": optuna.__version__},
+    )
+
+
+def _row(found: Tuning) -> Any:
+    done = found.trials[found.trials["state"] == "complete"][found.score]
+    return done.idxmin() if DIRECTIONS[found.score] == "minimize" else done.idxmax()
+
+
+def _importance(shared: Shared) -> dict[str, float]:
+    """Return the share of each value in the differences between trials (PED-ANOVA), empty where it cannot be told."""
+    trials: Sequence[Any] = shared.study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+    if len({trial.value for trial in trials}) < 2:
+        return {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            found = optuna.importance.get_param_importances(shared.study)
+        except (ValueError, RuntimeError):
+            return {}
+    return {key: float(value) for key, value in found.items() if math.isfinite(value)}
