@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -338,10 +337,9 @@ def test_a_bundle_that_differs_from_the_training_is_refused(finished, tmp_path):
 
 def test_fewer_epochs_shorten_the_warm_up_too():
     from melascope.training import recipe as recipes
-    from melascope.training.run import _settings
+    from melascope.training.settings import shortened
 
     for epochs in (1, 2, 100):
-        settings = _settings("photographs", "small-cnn", "clean", None, (), None, epochs, None, 0)
-        schedule = recipes.parse(tomllib.loads(settings["recipe"])).schedule
+        schedule = shortened(recipes.load("small-cnn"), epochs).schedule
         assert schedule.epochs == epochs
         assert schedule.warmup_epochs == min(2, epochs / 4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -58,6 +59,7 @@ def cross_validate(
     progress: Progress | None = None,
     threads: int | None = None,
     on_fold: Callable[[dict[str, float]], None] | None = None,
+    assigned: NDArray[np.integer] | None = None,
 ) -> CrossValidation:
     """Train a recipe once for each fold of each repeat, and score what was left out.
 
@@ -78,6 +80,7 @@ def cross_validate(
         progress: Told after each batch, over all folds.
         threads: CPU threads of a step; see `backend.configure`.
         on_fold: Called with each fold's row of the scores.
+        assigned: `(repeats, n)`, the folds from 0 on, where they are not to be drawn.
 
     Returns:
         Probabilities, folds and scores.
@@ -96,7 +99,8 @@ def cross_validate(
     if len(groups) != len(labels):
         raise DataError(f"There are {len(labels)} labels but {len(groups)} groups.")
     probabilities = np.full((len(seeds), len(labels), len(classes)), np.nan)
-    assigned = np.stack([_folds(truth, groups, classes, folds, seed) for seed in seeds])
+    if assigned is None:
+        assigned = np.stack([draw_folds(truth, groups, classes, folds, seed) for seed in seeds])
     rows: list[dict[str, float]] = []
     count = len(seeds) * folds
     for repeat, seed in enumerate(seeds):
@@ -107,21 +111,21 @@ def cross_validate(
                 tell(f"fold {place + 1} of {count}", place * total + done, count * total)
 
             left_out = np.flatnonzero(assigned[repeat] == fold)
-            logits = _one_fold(
-                recipe, images, truth, assigned[repeat], fold, folds, classes,
-                Path(out) / f"seed-{seed}" / f"fold-{fold}", seed, told, threads,
-            )  # fmt: skip
+            train, tune = training_rows(recipe, assigned[repeat], fold)
+            folder = Path(out) / f"seed-{seed}" / f"fold-{fold}"
+            logits = one_training(recipe, images, truth, train, tune, left_out, classes, folder, seed, told, threads)
             p = statistics.softmax(logits)
             probabilities[repeat, left_out] = p
-            rows.append({"seed": seed, "fold": fold, "n": len(left_out), **_scores(p, truth[left_out], classes)})
+            rows.append({"seed": seed, "fold": fold, "n": len(left_out), **scores_of(p, truth[left_out], classes)})
             if on_fold is not None:
                 on_fold(rows[-1])
-    return CrossValidation(probabilities, assigned, pd.DataFrame(rows))
+    return CrossValidation(probabilities, np.asarray(assigned, dtype=np.int64), pd.DataFrame(rows))
 
 
-def _folds(
+def draw_folds(
     labels: NDArray[np.int64], groups: Sequence[str] | NDArray[np.generic], classes: Sequence[str], k: int, seed: int
 ) -> NDArray[np.int64]:
+    """Return the fold of each photograph, 0 to k - 1: whole groups, stratified; another seed, other folds."""
     import pandas as pd
 
     from melascope.datasets.split import folds
@@ -133,29 +137,44 @@ def _folds(
     return folds(table, k, seed).to_numpy(dtype=np.int64)
 
 
-def _one_fold(
+def training_rows(
+    recipe: Recipe, assigned: NDArray[np.integer], fold: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return the rows to train on and those that the recipe decides by, where it does: the next fold, of three or more.
+
+    Args:
+        recipe: What is trained.
+        assigned: `(n,)`, the fold of each photograph.
+        fold: The one that is left out.
+    """
+    schedule, folds = recipe.schedule, int(assigned.max()) + 1
+    decides = schedule.keep == "best" or schedule.early_stopping_patience or schedule.kind == "plateau"
+    held = assigned == fold
+    tuned = (assigned == (fold + 1) % folds) & ~held if decides and folds > 2 else np.zeros_like(held)
+    return np.flatnonzero(~held & ~tuned), np.flatnonzero(tuned)
+
+
+def one_training(
     recipe: Recipe,
     images: NDArray[np.uint8],
     labels: NDArray[np.int64],
-    assigned: NDArray[np.int64],
-    fold: int,
-    folds: int,
+    train: NDArray[np.integer],
+    tune: NDArray[np.integer],
+    test: NDArray[np.integer],
     classes: Sequence[str],
     folder: Path,
     seed: int,
-    progress: Progress,
-    threads: int | None,
+    progress: Progress = silent,
+    threads: int | None = None,
 ) -> NDArray[np.float32]:
-    """Return the logits of a fold's photographs, from its file or by training."""
+    """Return the logits `(len(test), c)` of a recipe trained on some rows, from the folder's file or by training.
+
+    Raises:
+        RunError: When the folder holds a training of another recipe, or of other data.
+    """
     from melascope.training import backend, checkpoint, networks
     from melascope.training.fit import fingerprint, fit, predict_logits
 
-    held = assigned == fold
-    decides = (
-        recipe.schedule.keep == "best" or recipe.schedule.early_stopping_patience or recipe.schedule.kind == "plateau"
-    )
-    tuned = (assigned == (fold + 1) % folds) & ~held if decides and folds > 2 else np.zeros_like(held)
-    train, tune, test = (np.flatnonzero(rows) for rows in (~held & ~tuned, tuned, held))
     mark = fingerprint(recipe, images, labels, train, tune, classes, seed)
     done = folder / "logits.npz"
     if done.exists():
@@ -164,6 +183,8 @@ def _one_fold(
             raise RunError(f"{folder} holds a fold of another recipe or other data. Choose another folder with out.")
         logits: NDArray[np.float32] = found["logits"]
         return logits
+    # Each training traces a graph of its own: the framework takes many of them for a mistake, and says so.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     fit(recipe, images, labels, train, tune, classes, folder, seed, resume=True, progress=progress, threads=threads)
     backend.load(threads)
     network = networks.build(recipe, len(classes))
@@ -177,7 +198,8 @@ def _one_fold(
     return logits
 
 
-def _scores(p: NDArray[np.float64], labels: NDArray[np.int64], classes: Sequence[str]) -> Mapping[str, float]:
+def scores_of(p: NDArray[np.float64], labels: NDArray[np.int64], classes: Sequence[str]) -> Mapping[str, float]:
+    """Return accuracy, balanced accuracy, melanoma AUC and log loss of probabilities `(n, c)`; NaN where undefined."""
     predicted = p.argmax(axis=1)
     melanoma = np.isin(np.asarray(classes)[labels], list(diagnosis.GROUPS["melanoma"]))
     mixed = bool(melanoma.any() and not melanoma.all())

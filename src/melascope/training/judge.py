@@ -1,4 +1,4 @@
-"""The second half of a run: export, calibrate, judge, report.
+"""The second half of a run: export, calibrate, judge.
 
 Everything that is said about the model comes from its exported file, through
 the predictor that is deployed: the thresholds, the scores and the heat maps.
@@ -7,7 +7,6 @@ the predictor that is deployed: the thresholds, the scores and the heat maps.
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,7 @@ import pandas as pd
 
 import melascope
 from melascope import diagnosis
-from melascope.audit.survey import picture
-from melascope.bundle import Predictor, TrainedOn, load_bundle, overlay, write_bundle
+from melascope.bundle import Predictor, load_bundle, write_bundle
 from melascope.datasets import Pack
 from melascope.evaluation import evaluate as score
 from melascope.evaluation import (
@@ -28,19 +26,16 @@ from melascope.evaluation import (
 )
 from melascope.evaluation.baselines import all_of
 from melascope.evaluation.card import model_card
-from melascope.evaluation.findings import headline, remarks
 from melascope.progress import Progress
 from melascope.statistics import choose, fit_temperature, quantiles, softmax
+from melascope.training import continued
+from melascope.training.continued import LEARNT_FROM
+from melascope.training.known_parts import SAME_PHOTOGRAPH, perceptual
 from melascope.training.recipe import Recipe
-from melascope.training.run_folder import RunFolder, write_text
+from melascope.training.run_folder import RunFolder
 
-LEARNT_FROM = ("train", "tune", "calibrate")
-"""The parts whose photographs the bundle lists as known to it."""
 COVERAGE = 0.9
-SAME_PHOTOGRAPH = 30
-"""Perceptual hashes of one photograph differ in at most so many of 256 bits; see `datasets.perceptual_hash`."""
 _PARITY_IMAGES = 64
-_OVERLAYS = 6
 
 
 def labels_and_rows(
@@ -78,13 +73,11 @@ def export(
     predictions = predict_table(Predictor(provisional, threads), table.iloc[held_out])
     progress("exporting", 2, 3)
     decision = calibrate(recipe, classes, audit, predictions, labels[held_out])
-    learnt = table[table["part"].isin(LEARNT_FROM)]
-    hashes = np.frombuffer(bytes.fromhex("".join(learnt["phash"])), np.uint8).reshape(-1, 32)
     bundle = write_bundle(
         folder.file("model.melascope"),
         exported.onnx,
         decision,
-        trained_on=TrainedOn.of(learnt["sha256"].tolist(), hashes),
+        trained_on=continued.learnt(folder, table),
     )
     folder.file(".calibrating.melascope").unlink()
     folder.file("model.onnx").unlink()
@@ -157,9 +150,8 @@ def evaluate(
     bundle = load_bundle(folder.need("model.melascope"))
     labels, rows = labels_and_rows(table, bundle.classes, audit["cross_fitted"])
     predictions = predict_table(Predictor(bundle, threads), table, progress)
-    hashes = np.frombuffer(bytes.fromhex("".join(table["phash"])), np.uint8).reshape(-1, 32)
     if bundle.trained_on is not None:
-        predictions = mark_trained_on(predictions, bundle.trained_on, hashes, SAME_PHOTOGRAPH)
+        predictions = mark_trained_on(predictions, bundle.trained_on, perceptual(table), SAME_PHOTOGRAPH)
     tested = predictions.iloc[rows["test"]]
     choice = tested[[f"p_{code}" for code in bundle.classes]].to_numpy(dtype=float)
     said = [bundle.classes[p.argmax()] if np.isfinite(p).all() else None for p in choice]
@@ -177,6 +169,9 @@ def evaluate(
         progress=progress,
     )
     metrics["limited"] = audit["limited"]
+    before = continued.record(folder)
+    if before is not None:
+        metrics["continued_from"] = {**before, "words": continued.words(before)}
     predictions.to_parquet(folder.file(".predictions.parquet"), index=False)
     folder.file(".predictions.parquet").replace(folder.file("predictions.parquet"))
     folder.write_json("metrics.json", metrics)
@@ -255,101 +250,3 @@ def train_on_shuffled(
     model = networks.build(quick, len(classes))
     networks.load_weights(model, out / "weights.npz")
     return predict_logits(model, images, rows["test"])
-
-
-def report(folder: RunFolder, recipe: Recipe) -> None:
-    """Write `report.html`."""
-    from melascope.datasets import table as tables
-    from melascope.reports import RunReport, run_report
-
-    audit, metrics = folder.read_json("audit.json"), folder.read_json("metrics.json")
-    frame = tables.load(folder.need("table.parquet"))
-    history = pd.read_csv(folder.need("history.csv"))
-    predictions = pd.read_parquet(folder.need("predictions.parquet"))
-    page = run_report(
-        RunReport(
-            title=f"{recipe.name} on {Path(folder.settings['data']).name}",
-            metrics=metrics,
-            history=history,
-            audit=audit,
-            problems=pd.read_csv(folder.need("problems.csv"), dtype="string"),
-            flow=metrics["flow"],
-            remarks=remarks(metrics, history, audit),
-            table=frame,
-            predictions=predictions,
-            picture=picture,
-            augmentation=_augmentation(folder, recipe, frame),
-            overlays=_overlays(folder, predictions),
-            recipe=folder.settings["recipe"],
-            environment=folder.read_json("environment.json"),
-            settings={
-                "command": command(folder),
-                "seed": folder.settings["seed"],
-                "steps": folder.state,
-                "kept_epoch": folder.read_json("fit.json").get("kept_epoch"),
-            },
-            seed=folder.settings["seed"],
-        )
-    )
-    write_text(folder.file("report.html"), page)
-
-
-def _augmentation(folder: RunFolder, recipe: Recipe, frame: pd.DataFrame) -> dict[str, np.ndarray]:
-    from melascope.images import prepare, read_file
-    from melascope.training.augmentation import preview
-
-    example = frame[(frame["part"] == "train")].iloc[0]["path"]
-    return dict(preview(recipe, prepare(read_file(str(example)), recipe.geometry), seed=folder.settings["seed"]))
-
-
-def _overlays(folder: RunFolder, predictions: pd.DataFrame) -> list[tuple[str, np.ndarray]]:
-    """Return captioned heat maps of test photographs: melanomas first, the surest alerts among them."""
-    predictor = Predictor(load_bundle(folder.need("model.melascope")), batch_size=_OVERLAYS)
-    test = predictions[(predictions["part"] == "test") & predictions["error"].isna()]
-    if not predictor.has_heatmap or "p_MEL" not in test or test.empty:
-        return []
-    melanomas = test[test["diagnosis"] == "MEL"].sort_values("p_MEL", ascending=False)
-    others = test[test["diagnosis"] != "MEL"].sort_values("p_MEL", ascending=False)
-    chosen = pd.concat([melanomas.head(_OVERLAYS // 2), others.head(_OVERLAYS - _OVERLAYS // 2)])
-    result = []
-    geometry = predictor.bundle.geometry
-    for (_, row), finding in zip(
-        chosen.iterrows(), predictor.predict(chosen["path"].tolist(), heatmaps=True), strict=True
-    ):
-        if finding.status == "ok" and finding.heatmap is not None:
-            risk = f"{finding.melanoma_risk:.0%}".replace("%", "\N{NO-BREAK SPACE}%")
-            caption = f"{diagnosis.name(row['diagnosis'])}, melanoma risk {risk}"
-            result.append((caption, overlay(picture(str(row["path"])), finding.heatmap, geometry)))
-    return result
-
-
-def command(folder: RunFolder) -> str:
-    """Return the command that repeats the run."""
-    s = folder.settings
-    words = ["melascope", "run", s["data"]]
-    for path in s["authority"]:
-        words += ["--authority", path]
-    if s["images"]:
-        words += ["--images", s["images"]]
-    for label, code in s["spellings"].items():
-        words += ["--spelling", f"{label}={code}"]
-    if s["limit"]:
-        words += ["--limit", str(s["limit"])]
-    words += ["--protocol", s["protocol"], "--recipe", "recipe.toml", "--seed", str(s["seed"]), "--out", "RUN"]
-    return shlex.join(words)
-
-
-def summary(folder: RunFolder) -> str:
-    """Return the few lines that a person wants to read first."""
-    audit = folder.read_json("audit.json")
-    lines = [f"{audit['verdict']}: {folder.state['data']['photographs']} of {audit['found']} photographs are used."]
-    if folder.done("evaluate"):
-        lines += headline(folder.read_json("metrics.json"))
-    elif folder.done("export"):
-        lines.append("Exported and calibrated; the test part is still closed.")
-    else:
-        lines.append(f"Trained for {folder.state['fit']['epochs']} epochs; the test part is still closed.")
-    for label, name in (("Bundle", "model.melascope"), ("Report", "report.html")):
-        if folder.file(name).exists():
-            lines.append(f"{label}: {folder.file(name)}")
-    return "\n".join(lines)

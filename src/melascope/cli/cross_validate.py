@@ -1,0 +1,110 @@
+"""`melascope cross-validate`: recipes on the same folds, with one report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from melascope.cli import console
+from melascope.cli.run import data_options, machine_options, spellings
+
+_NAMES = ("balanced_accuracy", "melanoma_auc")
+
+
+def experiment_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that `cross-validate` and `learning-curve` share."""
+    for option in (
+        click.option(
+            "--limit", type=click.IntRange(1), help="Use only so many photographs, drawn by class: a quick try."
+        ),
+        click.option("--epochs", type=click.IntRange(1), help="Instead of the recipe's."),
+        click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the first repeat."),
+        click.option(
+            "--repeats", type=click.IntRange(1), default=1, show_default=True, help="Each with other folds and seeds."
+        ),
+        click.option(
+            "--protocol",
+            type=click.Choice(["clean", "as-filed"]),
+            default="clean",
+            show_default=True,
+            help="Which photographs and labels count; as-filed is what the field publishes, and optimistic.",
+        ),
+        click.option("--unaudited", is_flag=True, help="Use what the audit refuses; every figure says so."),
+        click.option(
+            "--parts",
+            metavar="FILE",
+            help="CSV with image_id and part, whose test stays closed, or fold, which is used; or ham10000-folds.",
+        ),
+        click.option(
+            "--audit",
+            type=click.Path(path_type=Path),
+            help="Folder in which data audit has proved these data; otherwise they are audited here.",
+        ),
+        click.option(
+            "--out", type=click.Path(path_type=Path), required=True, help="The folder; the same command goes on there."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command("cross-validate")
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option(
+    "--recipe",
+    "recipe",
+    multiple=True,
+    default=["small-cnn"],
+    show_default=True,
+    help="A recipe's name or a TOML file; repeatable: all are scored on the same folds.",
+)
+@click.option("--folds", type=click.IntRange(2), default=5, show_default=True, help="How many.")
+@experiment_options
+@data_options
+@machine_options
+def cross_validate(data: Path, spelling: tuple[str, ...], recipe: tuple[str, ...], **options: Any) -> int:
+    """Train RECIPES once per fold of DATA and score what was left out; lesions and patients stay whole.
+
+    The Test folder of DATA stays closed. Writes report.html, cross_validation.json
+    and predictions.parquet (out of fold). Killed or stopped, the same command
+    goes on; with further recipes or repeats it adds them.
+
+    \b
+    Example:  melascope cross-validate photographs --recipe small-cnn --recipe plain-cnn --out CV
+    """
+    from melascope.training.cross_validated import cross_validate_data
+
+    console.check_folder(options["out"])
+    with console.progress() as progress:
+        found = cross_validate_data(
+            data, recipe=list(recipe), spellings=spellings(spelling), progress=progress, on_fold=_say, **options
+        )
+    for warning in found.result["warnings"]:
+        console.warn(warning)
+    for name, one in found.result["recipes"].items():
+        for key in _NAMES:
+            console.results.print(f"{name}, {_words(key)}: {_shown(one['scores'][key])}", markup=False, soft_wrap=True)
+    for row in found.result["differences"]:
+        if row["score"] in _NAMES:
+            console.results.print(f"{row['name']}: {_shown(row, '+')}", markup=False, soft_wrap=True)
+    console.results.print(f"Report: {found.path / 'report.html'}", markup=False, soft_wrap=True)
+    return 1 if found.unreadable else 0
+
+
+def _say(recipe: str, row: dict[str, float]) -> None:
+    told = ", ".join(f"{_words(key)} {row[key]:.3f}" for key in _NAMES)
+    console.say(f"{recipe}, seed {row['seed']:.0f}, fold {row['fold'] + 1:.0f}: {told}")
+
+
+def _words(key: str) -> str:
+    return key.replace("_", " ").replace("auc", "AUC")
+
+
+def _shown(estimate: dict[str, Any], sign: str = "") -> str:
+    if estimate["value"] is None:
+        return "not defined in every fold"
+    low, high = (format(estimate[end], f"{sign}.3f") for end in ("low", "high"))
+    return f"{estimate['value']:{sign}.3f} (95 % interval {low} to {high})"

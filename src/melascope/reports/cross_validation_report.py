@@ -1,0 +1,206 @@
+"""The report of a cross-validation: recipes on the same folds, their differences, and each one by diagnosis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from melascope.reports import data_sections as data
+from melascope.reports import figures, wording
+from melascope.reports.album import Album, LoadPicture
+from melascope.reports.compare_report import paired
+from melascope.reports.data_report import FOOTER
+from melascope.reports.figures.folds import fold_scores
+from melascope.reports.page import Code, Details, Drawing, Page, Points, Row, Section, Table, Text
+
+TITLES = (
+    ("balanced_accuracy", "Balanced accuracy"),
+    ("melanoma_auc", "Melanoma AUC"),
+    ("accuracy", "Accuracy"),
+    ("log_loss", "Log loss (lower is better)"),
+)
+
+
+def cross_validation_report(
+    result: Mapping[str, Any], title: str, table: pd.DataFrame | None = None, picture: LoadPicture | None = None
+) -> str:
+    """Return the report as one self-contained HTML page.
+
+    Args:
+        result: `cross_validation.json`.
+        title: Of the page.
+        table: The photographs used, for their counts.
+        picture: Loads a photograph by its path as `(h, w, 3) uint8`.
+    """
+    stamp = f"out of fold · {wording.stamp(result['audited'], result['protocol'], result['optimistic'])}"
+    sections = [
+        Section("summary", "In short", summary(result), "for everyone"),
+        Section("folds", "Fold by fold", _folds(result, stamp), "statistics"),
+        Section("differences", "What differs", _differences(result, stamp), "statistics"),
+        Section("diagnoses", "Diagnosis by diagnosis", _diagnoses(result, stamp), "statistics"),
+        Section("limits", "What limits these numbers", _limits(result)),
+        Section("data", "The photographs", _data(result, table, picture, stamp), "data"),
+        Section("reproduce", "Doing it again", reproduce(result), "engineering"),
+    ]
+    return Page(
+        title=title, subtitle=_subtitle(result), stamps=stamps(result), sections=sections, footer=FOOTER
+    ).render()
+
+
+def stamps(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what limits every number of the page."""
+    found = [("good", "audited data") if result["audited"] else ("warning", "unaudited data")]
+    found.append(("note", f"protocol: {result['protocol']}"))
+    if result["optimistic"]:
+        found.append(("warning", "optimistic protocol"))
+    if result["closed"]:
+        found.append(("good", "test part closed"))
+    if result.get("limited"):
+        found.append(("warning", "a try: not all photographs"))
+    return [*found, ("warning", "not a medical device")]
+
+
+def _subtitle(result: Mapping[str, Any]) -> str:
+    repeats = len(result["seeds"])
+    times = f", {repeats} times" if repeats > 1 else ""
+    return (
+        f"{wording.plural(len(result['recipes']), 'recipe')}, {result['folds']} folds{times}: "
+        f"{wording.plural(result['photographs'], 'photograph')} in {wording.plural(result['groups'], 'group')}"
+    )
+
+
+def summary(result: Mapping[str, Any]) -> list[Any]:
+    """Return the table of recipes and what it says in words."""
+    recipes = result["recipes"]
+    each = "a recipe is" if len(recipes) == 1 else "each recipe is"
+    trainings = result["folds"] * len(result["seeds"])
+    how = (
+        f"The photographs were dealt into {result['folds']} folds, and {each} trained {trainings} times, each time "
+        "without one fold, on which it is then scored. What is shown is how good such a training is on average, on "
+        "photographs of lesions that it has not seen, from the same sources."
+    )
+    blocks: list[Any] = [Text(how, "lead")]
+    blocks += [Text(sentence, "note") for sentence in _verdicts(result)]
+    columns = ["recipe", *(name for _, name in TITLES), "melanoma sensitivity, first choice"]
+    rows = []
+    for name, found in recipes.items():
+        scores = [wording.score(found["scores"][key], 3) for key, _ in TITLES]
+        melanoma = (found["per_class"].get("MEL") or {}).get("sensitivity")
+        few = wording.too_few(melanoma)
+        rows.append([name, *scores, "too few to judge" if few else wording.percent(melanoma)])
+    note = (
+        f"Means over {trainings} trainings with 95 % intervals (corrected resampled t). The last column pools all "
+        "folds; its interval resamples groups. First choice: no threshold for alerts is chosen here, so it is no "
+        "operating point."
+    )
+    return [*blocks, Table("Scores out of fold", columns, rows, note)]
+
+
+def _verdicts(result: Mapping[str, Any]) -> list[str]:
+    told = []
+    for key, name in TITLES[:2]:
+        rows = [d for d in result["differences"] if d["score"] == key and d["value"] is not None]
+        shown = [d for d in rows if (d["low"] or 0) > 0 or (d["high"] or 0) < 0]
+        for d in shown[:3]:
+            better, worse = (d["a"], d["b"]) if d["value"] > 0 else (d["b"], d["a"])
+            low, high = sorted((abs(d["low"]), abs(d["high"])))
+            told.append(
+                f"{name}: {better} is better than {worse} by {abs(d['value']):.3f} "
+                f"(95{wording.NBSP}% interval {low:.3f} to {high:.3f})."
+            )
+        if rows and not shown:
+            told.append(f"{name}: no difference between the recipes is shown.")
+    return told
+
+
+def _folds(result: Mapping[str, Any], stamp: str) -> list[Any]:
+    chance = {"balanced_accuracy": 1 / len(result["classes"]), "melanoma_auc": 0.5}
+    figure = fold_scores(result["recipes"], TITLES[:3], chance=chance, stamp=stamp)
+    caption = (
+        "A dot is one fold, a diamond the mean with its 95 % interval. "
+        + (
+            "Thin lines join the same fold across recipes: lines that lean one way are a difference. "
+            * (len(result["recipes"]) > 1)
+        )
+        + f"Classes guessed at random reach a balanced accuracy of {chance['balanced_accuracy']:.2f}."
+    )
+    told = "; ".join(
+        f"{name}: {title.lower()} {wording.score(found['scores'][key])}"
+        for name, found in result["recipes"].items()
+        for key, title in TITLES[:2]
+    )
+    rows = [
+        [
+            f"{name}, seed {row['seed']}, fold {row['fold'] + 1}",
+            *(_number(row[key]) for key, _ in TITLES),
+            wording.count(row["n"]),
+        ]
+        for name, found in result["recipes"].items()
+        for row in found["by_fold"]
+    ]
+    columns = ["training", *(title for _, title in TITLES), "n"]
+    return [
+        Drawing(figure, f"Dots of each fold's scores. {told}.", caption, True),
+        Details("Every training in numbers", [Table("Scores of each fold", columns, rows)]),
+    ]
+
+
+def _number(value: Any) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _differences(result: Mapping[str, Any], stamp: str) -> list[Any]:
+    rows = pd.DataFrame(result["differences"])
+    if rows.empty:
+        return []
+    columns, *cells = [[row[0], row[1], row[-2], row[-1]] for row in paired(rows)]
+    columns[2] = "trainings"
+    caption = "Paired differences, fold by fold, with 95 % intervals. Hollow: the interval contains zero."
+    told = "; ".join(f"{cell[0]}: {cell[1]}" for cell in cells)
+    return [
+        Drawing(figures.compare_forest(rows, stamp=stamp), f"{caption} {told}", caption, True),
+        Table("Paired differences", columns, cells),
+    ]
+
+
+def _diagnoses(result: Mapping[str, Any], stamp: str) -> list[Any]:
+    blocks: list[Any] = []
+    repeats = len(result["seeds"])
+    for name, found in result["recipes"].items():
+        counted = f"each photograph counts once in each of {repeats} repeats" if repeats > 1 else "each photograph once"
+        matrix = Drawing(
+            figures.confusion(found["confusion"], result["classes"], title=name, stamp=stamp),
+            f"Confusion matrix of {name}, out of fold.",
+            f"{name}: first choices out of fold, {counted}; rows are diagnoses.",
+        )
+        per_class = Drawing(
+            figures.per_class_intervals(found["per_class"], scores=("sensitivity",), stamp=stamp),
+            "; ".join(
+                f"{wording.class_name(c)} {wording.percent(e['sensitivity'])}" for c, e in found["per_class"].items()
+            ),
+            f"{name}: share of each diagnosis that was told right, with 95 % intervals over groups.",
+        )
+        blocks.append(Row([per_class, matrix]))
+    return blocks
+
+
+def _limits(result: Mapping[str, Any]) -> list[Any]:
+    return [Points([("note", note) for note in (*result["notes"], *result["warnings"])])]
+
+
+def _data(result: Mapping[str, Any], table: pd.DataFrame | None, picture: LoadPicture | None, stamp: str) -> list[Any]:
+    blocks = data.flow(result["flow"], {}, stamp)
+    if table is None:
+        return blocks
+    shown = table.drop(columns=["part", "split"], errors="ignore")
+    return data.class_counts(shown, stamp) + blocks + data.pictures(shown, Album(picture), stamp)
+
+
+def reproduce(result: Mapping[str, Any], recipes: Sequence[tuple[str, str]] | None = None) -> list[Any]:
+    """Return the command, the recipes and the machine."""
+    listed = recipes or [(name, found["toml"]) for name, found in result["recipes"].items()]
+    blocks: list[Any] = [Code(str(result["command"]), "The command")]
+    blocks += [Details(f"The recipe {name}, as it was resolved", [Code(toml.strip())]) for name, toml in listed]
+    return blocks + data.facts(result["environment"])

@@ -1,0 +1,258 @@
+"""`melascope cross-validate`: recipes on the same grouped folds of a data set, one report; the test stays closed."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from melascope import environment
+from melascope.audit.survey import picture
+from melascope.errors import DataError
+from melascope.evaluation import cross_validated as judged
+from melascope.progress import Progress, silent
+from melascope.training import recipe as recipes
+from melascope.training.cross_validation import CrossValidation, cross_validate
+from melascope.training.experiment import Experiment, Material, PathLike, Reading
+from melascope.training.recipe import Recipe
+from melascope.training.run_folder import write_text
+from melascope.training.settings import shortened
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class CrossValidated:
+    """A finished cross-validation.
+
+    Attributes:
+        path: Its folder, with `cross_validation.json`, `predictions.parquet` and `report.html`.
+        result: What stands in the JSON; docs/cross_validation.md lists it.
+        unreadable: How many photographs could not be read.
+    """
+
+    path: Path
+    result: dict[str, Any]
+    unreadable: int
+
+    @property
+    def scores(self) -> pd.DataFrame:
+        """A row per recipe, repeat and fold."""
+        rows = [{"recipe": name, **row} for name, found in self.result["recipes"].items() for row in found["by_fold"]]
+        return pd.DataFrame(rows)
+
+    @property
+    def predictions(self) -> pd.DataFrame:
+        """Every photograph's probabilities by the network that saw nothing of its group."""
+        return pd.read_parquet(self.path / "predictions.parquet")
+
+
+def cross_validate_data(
+    data: PathLike,
+    out: PathLike,
+    recipe: PathLike | Sequence[PathLike] = ("small-cnn",),
+    folds: int = 5,
+    repeats: int = 1,
+    seed: int = 0,
+    epochs: int | None = None,
+    progress: Progress = silent,
+    on_fold: Callable[[str, dict[str, float]], None] | None = None,
+    **reading: Any,
+) -> CrossValidated:
+    """Cross-validate one or more recipes on the same folds; the same call goes on where it was stopped.
+
+    Args:
+        data: A folder with a subfolder per diagnosis, or a CSV or Parquet table. Its Test folder stays closed.
+        out: The folder. One that holds the same folds may be given further recipes or repeats.
+        recipe: Names or TOML files.
+        folds: How many; where `parts` names a file of folds, those are used.
+        repeats: Each with folds and trainings of its own seed: `seed`, `seed + 1`, ...
+        seed: Of the first repeat.
+        epochs: Instead of the recipes'.
+        progress: Called with epochs done and in all, over all folds.
+        on_fold: Called with a recipe's name and each fold's row of the scores.
+        reading: `protocol`, `images`, `authority`, `spellings`, `limit`, `audit`, `parts`, `unaudited`, as in `run`.
+
+    Raises:
+        DataError, RecipeError, RunError: Each with one sentence.
+
+    Example:
+        >>> found = cross_validate_data("photographs", out="CV", recipe=["small-cnn", "plain-cnn"], repeats=2)
+        >>> found.result["recipes"]["small-cnn"]["scores"]["balanced_accuracy"]
+    """
+    chosen = load_distinct([recipe] if isinstance(recipe, str | Path) else list(recipe), epochs)  # type: ignore[arg-type]
+    asked = Reading(data, seed=seed, **reading)
+    experiment = Experiment(out, "cross-validation", {"folds": folds, "seed": seed, "epochs": epochs}, asked)
+    material = experiment.material(progress)
+    for one in chosen:
+        write_text(experiment.path / f"{one.name}.toml", one.dumps())
+    given = fixed_folds(material)
+    if given is not None:
+        folds = int(given.max()) + 1
+        if repeats > 1:
+            raise DataError("The folds are those of a file, and there is one set of them; leave --repeats out.")
+    seeds = list(range(seed, seed + repeats))
+    found: dict[str, list[CrossValidation]] = {one.name: [] for one in chosen}
+    # Packed before the first training: the bars of one stage follow those of another, and no stage comes again.
+    images = {one.name: material.images(one, progress) for one in chosen}
+    watch = Watch(progress, [one.schedule.epochs * folds for _ in seeds for one in chosen])
+    # Seed by seed, so that what is done at any moment can be compared in pairs.
+    for at_seed in seeds:
+        for one in chosen:
+            found[one.name].append(
+                cross_validate(
+                    one,
+                    images[one.name],
+                    material.labels,
+                    material.groups,
+                    material.classes,
+                    folds,
+                    [at_seed],
+                    experiment.path / one.name,
+                    watch.told,
+                    environment.threads(),
+                    None if on_fold is None else lambda row, name=one.name: on_fold(name, row),  # type: ignore[misc]
+                    given,
+                )
+            )
+            watch.next()
+    result = _result(material, chosen, found, folds, seeds, given is not None, asked, seed)
+    experiment.write_json("cross_validation.json", result)
+    _predictions(experiment.path / "predictions.parquet", material, found, seeds)
+    _page(experiment.path / "report.html", material, result, Path(data).name)
+    return CrossValidated(experiment.path, result, int(material.told["unreadable"]))
+
+
+def load_distinct(named: Sequence[PathLike], epochs: int | None) -> list[Recipe]:
+    """Return recipes, with other epochs where wished.
+
+    Raises:
+        DataError: When two have one name, since results are kept by name.
+    """
+    chosen = [shortened(recipes.load(one), epochs) for one in named]
+    names = [one.name for one in chosen]
+    twice = [name for name in names if names.count(name) > 1]
+    if not chosen or twice:
+        raise DataError(
+            f'Two recipes are called "{twice[0]}"; give one of them another name = "..." in its file.'
+            if twice
+            else "There is no recipe to train; name one."
+        )
+    return chosen
+
+
+def fixed_folds(material: Material) -> NDArray[np.int64] | None:
+    """Return the folds `(1, n)` that a file gave, counted from 0; None where none did."""
+    if "fold" not in material.table or not material.table["fold"].notna().all():
+        return None
+    _, places = np.unique(material.table["fold"].to_numpy(dtype=np.int64), return_inverse=True)
+    folds: NDArray[np.int64] = places.astype(np.int64)[None, :]
+    return folds
+
+
+class Watch:
+    """Turns the progress of many trainings into one of all of them.
+
+    Args:
+        progress: Is told the stage, with what is done and what there is in all.
+        sizes: Of each piece of work, in order, such as its epochs.
+        stage: What it is called.
+    """
+
+    def __init__(self, progress: Progress, sizes: Sequence[int], stage: str = "training all folds (epochs)") -> None:
+        self._progress, self._sizes, self._stage = progress, list(sizes), stage
+        self._done, self._at = 0, 0
+
+    def told(self, stage: str, done: int, total: int) -> None:
+        """Take the progress of the piece at hand."""
+        now = self._done + self._sizes[self._at] * done // max(total, 1)
+        self._progress(self._stage, now, sum(self._sizes))
+
+    def next(self) -> None:
+        """Begin the next piece."""
+        self._done += self._sizes[self._at]
+        self._at += 1
+        self._progress(self._stage, self._done, sum(self._sizes))
+
+
+def _result(
+    material: Material,
+    chosen: Sequence[Recipe],
+    found: dict[str, list[CrossValidation]],
+    folds: int,
+    seeds: Sequence[int],
+    fixed: bool,
+    asked: Reading,
+    seed: int,
+) -> dict[str, Any]:
+    rows = {name: pd.concat([one.scores for one in several]) for name, several in found.items()}
+    told = material.told
+    of_recipes = {}
+    for one in chosen:
+        p = np.concatenate([each.probabilities for each in found[one.name]])
+        of_recipes[one.name] = {
+            "scores": judged.fold_scores(rows[one.name]),
+            **judged.pooled(p, material.labels, material.groups, material.classes, seed),
+            "by_fold": _plain(rows[one.name]),
+            "toml": one.dumps(),
+        }
+    words = ["melascope", "cross-validate", *asked.words()]
+    for one in chosen:
+        words += ["--recipe", f"{one.name}.toml"]
+    words += ["--folds", str(folds), "--repeats", str(len(seeds)), "--seed", str(seed), "--out", "CV"]
+    return {
+        "schema": SCHEMA,
+        "data": asked.to_json()["data"],
+        **{name: told[name] for name in ("protocol", "audited", "optimistic", "classes", "closed", "limited")},
+        "photographs": len(material.table),
+        "groups": len(set(material.groups)),
+        "folds": folds,
+        "fixed_folds": str(asked.parts) if fixed else None,
+        "seeds": list(seeds),
+        "recipes": of_recipes,
+        "differences": judged.differences(rows),
+        "notes": judged.notes(list(rows), folds, len(seeds), told),
+        "warnings": told["warnings"],
+        "flow": told["flow"],
+        "command": shlex.join(words),
+        "environment": environment.describe(),
+    }
+
+
+def _plain(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    whole = ("seed", "fold", "n")
+    return [
+        {str(key): int(v) if key in whole else None if v != v else float(v) for key, v in row.items()}
+        for row in rows.to_dict("records")
+    ]
+
+
+def _predictions(
+    target: Path, material: Material, found: dict[str, list[CrossValidation]], seeds: Sequence[int]
+) -> None:
+    frames = []
+    rows = material.table[["image_id", "path", "group", "diagnosis"]]
+    for name, several in found.items():
+        for at_seed, one in zip(seeds, several, strict=True):
+            frame = rows.assign(recipe=name, seed=at_seed, fold=one.folds[0])
+            for place, code in enumerate(material.classes):
+                frame[f"p_{code}"] = one.probabilities[0, :, place]
+            frames.append(frame)
+    partial = target.with_name(f".{target.name}")
+    pd.concat(frames, ignore_index=True).to_parquet(partial, index=False)
+    partial.replace(target)
+
+
+def _page(target: Path, material: Material, result: dict[str, Any], title: str) -> None:
+    from melascope.reports.cross_validation_report import cross_validation_report
+
+    write_text(
+        target,
+        cross_validation_report(result, title=f"Cross-validation on {title}", table=material.table, picture=picture),
+    )

@@ -1,0 +1,269 @@
+"""A folder for trainings that are compared: what was asked, and the photographs that all of them share.
+
+The same command goes on where it was stopped. The photographs are read and
+audited once; those of the test part are closed here and stay so.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from melascope import environment
+from melascope.audit import survey as look
+from melascope.audit.protocol import Prepared, apply_protocol
+from melascope.audit.provenance import refuse_unusable
+from melascope.counted import plural
+from melascope.datasets import check_trainable, fixed, pack, table
+from melascope.datasets.fixed import FIXED, place, refuse_torn
+from melascope.errors import DataError, RunError
+from melascope.progress import Progress, silent
+from melascope.training.recipe import Recipe
+from melascope.training.run_folder import write_text
+
+PathLike = str | os.PathLike[str]
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Which photographs, and how they are read; the options of `melascope run` of the same names.
+
+    Attributes:
+        data: A folder with a subfolder per diagnosis, or a CSV or Parquet table.
+        protocol: `clean` or `as-filed`.
+        images: Where the photographs are that a CSV names.
+        authority: CSVs with official labels, lesion and patient ids.
+        spellings: What unknown labels mean, label to code.
+        limit: Use only so many photographs.
+        seed: Of that draw.
+        audit: A folder in which `melascope data audit` has proved these data.
+        parts: A fold file: its part `test` is closed, its folds are used as they are.
+        unaudited: Use what the audit refuses.
+    """
+
+    data: PathLike
+    protocol: str = "clean"
+    images: PathLike | None = None
+    authority: Sequence[PathLike] = ()
+    spellings: Mapping[str, str] | None = None
+    limit: int | None = None
+    seed: int = 0
+    audit: PathLike | None = None
+    parts: PathLike | None = None
+    unaudited: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what decides which photographs are used."""
+        return {
+            "data": str(Path(self.data).resolve()),
+            "protocol": self.protocol,
+            "images": None if self.images is None else str(Path(self.images).resolve()),
+            "authority": [str(Path(path).resolve()) for path in self.authority],
+            "spellings": dict(self.spellings or {}),
+            "limit": self.limit,
+            "audit": None if self.audit is None else str(Path(self.audit).resolve()),
+            "parts": None
+            if self.parts is None
+            else str(self.parts)
+            if str(self.parts) in FIXED
+            else str(Path(self.parts).resolve()),
+            "unaudited": self.unaudited,
+        }
+
+    def words(self) -> list[str]:
+        """Return the options as a command has them."""
+        told = self.to_json()
+        words = [told["data"]]
+        for path in told["authority"]:
+            words += ["--authority", path]
+        for label, code in told["spellings"].items():
+            words += ["--spelling", f"{label}={code}"]
+        for name in ("images", "limit", "audit", "parts"):
+            if told[name] is not None:
+                words += [f"--{name}", str(told[name])]
+        words += ["--unaudited"] if self.unaudited else []
+        return [*words, "--protocol", self.protocol]
+
+
+@dataclass(frozen=True)
+class Material:
+    """The photographs of an experiment.
+
+    Attributes:
+        table: A row per photograph, those of the test part left out; with `fold` where a file gives it.
+        told: `protocol, audited, optimistic, grouped, classes, closed, found, unreadable, limited, flow, warnings`;
+            `closed` counts the photographs of the test part.
+    """
+
+    table: pd.DataFrame
+    told: dict[str, Any]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Codes of the diagnoses, in the order of the labels."""
+        return tuple(self.told["classes"])
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """`(n,)` indices into the classes."""
+        place_of = {code: i for i, code in enumerate(self.classes)}
+        labels: NDArray[np.int64] = np.asarray(self.table["diagnosis"].map(place_of), dtype=np.int64)
+        return labels
+
+    @property
+    def groups(self) -> NDArray[np.object_]:
+        """`(n,)` names of what stays whole; under a protocol without groups each photograph stands for itself."""
+        if self.told["grouped"]:
+            return self.table["group"].to_numpy(dtype=object)
+        again = self.table.groupby("image_id").cumcount().astype(str)
+        return (self.table["image_id"].astype(str) + "#" + again).to_numpy(dtype=object)
+
+    def images(self, recipe: Recipe, progress: Progress = silent) -> NDArray[np.uint8]:
+        """Return the photographs `(n, h, w, 3)` uint8 as a recipe takes them, packed."""
+        threads = environment.threads()
+        packed = pack(self.table, recipe.geometry, environment.cache_folder(), threads=threads, progress=progress)
+        images: NDArray[np.uint8] = packed.images
+        return images
+
+
+class Experiment:
+    """The folder of an experiment.
+
+    Args:
+        out: The folder.
+        kind: `cross-validation` or `learning-curve`.
+        settings: What decides all trainings; a folder begun with others is refused.
+        reading: Which photographs.
+
+    Raises:
+        RunError: When the folder holds something else.
+    """
+
+    def __init__(self, out: PathLike, kind: str, settings: Mapping[str, Any], reading: Reading) -> None:
+        self.path, self.reading = Path(out), reading
+        whole = {"schema": SCHEMA, "kind": kind, "settings": {**reading.to_json(), **settings}}
+        record = self.path / "experiment.json"
+        if record.exists():
+            _refuse_other(self.path, record, whole)
+        elif self.path.is_file():
+            raise RunError(f"{self.path} is a file; --out needs a folder.")
+        elif self.path.is_dir() and any(self.path.iterdir()):
+            raise RunError(f"{self.path} is not empty and holds no {kind}. Choose another folder with --out.")
+        else:
+            if reading.parts is not None:
+                fixed(reading.parts)  # a misspelt file is told before anything is made
+            self.path.mkdir(parents=True, exist_ok=True)
+            self.write_json("experiment.json", whole)
+
+    def material(self, progress: Progress = silent) -> Material:
+        """Return the photographs: read, audited and freed of the test part once, then kept here.
+
+        Raises:
+            DataError: When they cannot be used.
+        """
+        told, rows = self.path / "material.json", self.path / "table.parquet"
+        if told.exists():
+            return Material(table.load(rows), json.loads(told.read_text(encoding="utf-8")))
+        found = _material(self.reading, progress)
+        table.save(found.table, rows)
+        self.write_json("material.json", found.told)
+        return found
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Write a JSON file of the folder, whole or not at all."""
+        write_text(self.path / name, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False))
+
+
+def _refuse_other(folder: Path, record: Path, wanted: Mapping[str, Any]) -> None:
+    try:
+        before = json.loads(record.read_text(encoding="utf-8"))
+        settings = dict(before["settings"])
+    except (ValueError, KeyError, TypeError):
+        raise RunError(f"{record} is damaged. Begin anew in another folder.") from None
+    if (before.get("schema"), before.get("kind")) != (wanted["schema"], wanted["kind"]):
+        raise RunError(f"{folder} holds a {before.get('kind')}, of another kind or version. Choose another folder.")
+    now = wanted["settings"]
+    changed = [key for key in settings.keys() | now.keys() if settings.get(key) != now.get(key)]
+    if changed:
+        told = "; ".join(f"{key}: {settings.get(key)!r} then, {now.get(key)!r} now" for key in sorted(changed))
+        raise RunError(
+            f"{folder} was started with other settings ({told}). Ask for the same, or begin anew with --out."
+        )
+
+
+def _material(reading: Reading, progress: Progress) -> Material:
+    found = look.survey(
+        reading.data,
+        reading.images,
+        reading.authority,
+        reading.spellings,
+        reading.limit,
+        reading.seed,
+        looking=look.Looking(audit=reading.audit, audited=not reading.unaudited),
+        progress=progress,
+    )
+    prepared = apply_protocol(found.scanned, found.audit, reading.protocol)
+    if found.audited:
+        refuse_unusable(found.audit.verdict, found.audit.reasons)
+    rows, closed = _closed(prepared, reading)
+    if rows.empty:
+        raise DataError("All photographs stand in the test part, which stays closed; none is left to train on.")
+    warnings = [*prepared.warnings, *check_trainable(rows)]
+    if not found.audited:
+        warnings.insert(0, "Unaudited: no refusal of the audit was heeded, and copies may not have been searched.")
+    if not closed:
+        warnings.append(
+            "The set has no Test folder, and no file of parts was given: all photographs are used here, those too "
+            "that a run would keep for its test part."
+        )
+    steps = look.flow(prepared)
+    if closed:
+        steps.append(
+            {"label": "apart from the closed test part", "photographs": len(rows), "excluded": {"Test, closed": closed}}
+        )
+    told = {
+        "protocol": prepared.name,
+        "audited": found.audited,
+        "optimistic": prepared.optimistic,
+        "grouped": prepared.split_group is not None,
+        "classes": [code for code in prepared.classes if (rows["diagnosis"] == code).any()],
+        "closed": closed,
+        "found": len(found.scanned),
+        "unreadable": found.unreadable,
+        "limited": reading.limit,
+        "flow": steps,
+        "warnings": warnings,
+    }
+    return Material(rows, told)
+
+
+def _closed(prepared: Prepared, reading: Reading) -> tuple[pd.DataFrame, int]:
+    """Return the rows that may be used, and how many were left out because they stand in the test part."""
+    rows = prepared.table
+    test = (rows["split"] == "test").fillna(False).to_numpy(dtype=bool)
+    if reading.parts is not None:
+        told = fixed(reading.parts)
+        placed = place(rows, told)
+        if placed[~test].isna().any():
+            missing = placed[~test].isna()
+            raise DataError(
+                f"{reading.parts} gives {plural(int(missing.sum()), 'photograph')} no place, such as "
+                f"{rows['image_id'][~test][missing].iloc[0]}; it belongs to other data, or to another protocol."
+            )
+        if not reading.unaudited:
+            refuse_torn(rows["group"], placed)
+        if "part" in told:
+            test |= (placed == "test").fillna(False).to_numpy(dtype=bool)
+        else:
+            rows = rows.assign(fold=placed)
+    return rows[~test].reset_index(drop=True), int(test.sum())

@@ -1,0 +1,212 @@
+"""`melascope learning-curve`: how good a recipe is with an eighth, a quarter, half and all of the lesions."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from melascope import environment, statistics
+from melascope.audit.survey import picture
+from melascope.errors import DataError
+from melascope.evaluation import learning_curve as judged
+from melascope.progress import Progress, silent
+from melascope.training.cross_validated import Watch, fixed_folds, load_distinct
+from melascope.training.cross_validation import draw_folds, one_training, scores_of, training_rows
+from melascope.training.experiment import Experiment, Material, PathLike, Reading
+from melascope.training.recipe import Recipe
+from melascope.training.run_folder import write_text
+
+SCHEMA = 1
+SHARES = (0.125, 0.25, 0.5, 1.0)
+
+
+@dataclass(frozen=True)
+class LearningCurve:
+    """A finished learning curve.
+
+    Attributes:
+        path: Its folder, with `learning_curve.json` and `report.html`.
+        result: What stands in the JSON; docs/cross_validation.md lists it.
+        unreadable: How many photographs could not be read.
+    """
+
+    path: Path
+    result: dict[str, Any]
+    unreadable: int
+
+    @property
+    def scores(self) -> pd.DataFrame:
+        """A row per repeat, fold and share."""
+        return pd.DataFrame(self.result["by_training"])
+
+
+def learning_curve(
+    data: PathLike,
+    out: PathLike,
+    recipe: PathLike = "small-cnn",
+    shares: Sequence[float] = SHARES,
+    folds: int = 3,
+    repeats: int = 1,
+    seed: int = 0,
+    epochs: int | None = None,
+    progress: Progress = silent,
+    **reading: Any,
+) -> LearningCurve:
+    """Train a recipe on growing shares of the lesions; the same call goes on where it was stopped.
+
+    Args:
+        data: A folder with a subfolder per diagnosis, or a CSV or Parquet table. Its Test folder stays closed.
+        out: The folder. One that holds the same folds may be given further shares or repeats.
+        recipe: A name or a TOML file.
+        shares: Of the lesions that a fold leaves for training, above 0 and up to 1.
+        folds: How many; each is scored at every share. Where `parts` names a file of folds, those are used.
+        repeats: Each with folds and trainings of its own seed.
+        seed: Of the first repeat.
+        epochs: Instead of the recipe's.
+        progress: Called with photographs seen and to be seen, over all trainings.
+        reading: `protocol`, `images`, `authority`, `spellings`, `limit`, `audit`, `parts`, `unaudited`, as in `run`.
+
+    Raises:
+        DataError, RecipeError, RunError: Each with one sentence.
+
+    Example:
+        >>> curve = learning_curve("photographs", out="CURVE")
+        >>> print(curve.result["fits"]["balanced_accuracy"]["words"])
+    """
+    sizes = sorted({float(share) for share in shares})
+    if not sizes or sizes[0] <= 0 or sizes[-1] > 1:
+        raise DataError("Shares of the lesions lie above 0 and reach 1 at most, such as 0.125, 0.25, 0.5, 1.")
+    (chosen,) = load_distinct([recipe], epochs)
+    asked = Reading(data, seed=seed, **reading)
+    settings = {"folds": folds, "seed": seed, "recipe": chosen.dumps()}
+    experiment = Experiment(out, "learning-curve", settings, asked)
+    material = experiment.material(progress)
+    write_text(experiment.path / f"{chosen.name}.toml", chosen.dumps())
+    given = fixed_folds(material)
+    if given is not None:
+        folds = int(given.max()) + 1
+        if repeats > 1:
+            raise DataError("The folds are those of a file, and there is one set of them; leave --repeats out.")
+    images, labels, groups = material.images(chosen, progress), material.labels, material.groups
+    seeds = list(range(seed, seed + repeats))
+    pieces = []
+    for place, at_seed in enumerate(seeds):
+        assigned = draw_folds(labels, groups, material.classes, folds, at_seed) if given is None else given[place]
+        for fold in range(folds):
+            train, tune = training_rows(chosen, assigned, fold)
+            for share in sizes:
+                rows = nested(train, labels, groups, share, at_seed)
+                pieces.append((at_seed, fold, share, rows, tune, np.flatnonzero(assigned == fold)))
+    watch = Watch(
+        progress, [len(piece[3]) * chosen.schedule.epochs for piece in pieces], "training all sizes (photographs)"
+    )
+    found = []
+    for at_seed, fold, share, train, tune, test in pieces:
+        folder = experiment.path / f"seed-{at_seed}" / f"fold-{fold}" / f"share-{share:g}"
+        logits = one_training(
+            chosen, images, labels, train, tune, test, material.classes, folder, at_seed, watch.told,
+            environment.threads(),
+        )  # fmt: skip
+        watch.next()
+        found.append(
+            {
+                "seed": at_seed,
+                "fold": fold,
+                "share": share,
+                "groups": len(set(groups[train])),
+                "photographs": len(train),
+                "n": len(test),
+                **scores_of(statistics.softmax(logits), labels[test], material.classes),
+            }
+        )
+    result = _result(material, chosen, pd.DataFrame(found), folds, seeds, sizes, asked)
+    experiment.write_json("learning_curve.json", result)
+    _page(experiment.path / "report.html", material, result, Path(data).name)
+    return LearningCurve(experiment.path, result, int(material.told["unreadable"]))
+
+
+def nested(
+    rows: NDArray[np.integer],
+    labels: NDArray[np.integer],
+    groups: NDArray[np.object_],
+    share: float,
+    seed: int,
+) -> NDArray[np.intp]:
+    """Return those of some rows that a share of the lesions leaves; smaller shares are part of larger ones.
+
+    Within each diagnosis the groups stand in an order that a hash of seed and name gives, of which the first are
+    taken, one at least. A group of several diagnoses counts for the rarest of them.
+
+    Args:
+        rows: Rows of the arrays.
+        labels: `(n,)`.
+        groups: `(n,)` names.
+        share: Above 0, up to 1.
+        seed: Another seed, another order.
+    """
+    frequency = np.bincount(labels)
+    frame = pd.DataFrame({"group": groups[rows].astype(str), "label": labels[rows]})
+    frame["rarity"] = frequency[frame["label"].to_numpy()]
+    names = frame.sort_values(["rarity", "label"], kind="stable").drop_duplicates("group")
+    key = f"{seed & (2**64 - 1):016x}"
+    names = names.assign(
+        order=pd.util.hash_array(names["group"].to_numpy(dtype=object), hash_key=key, categorize=False)
+    )
+    names = names.sort_values(["order", "group"])
+    place = names.groupby("label").cumcount()
+    count = names.groupby("label")["group"].transform("size")
+    kept = names["group"][place < np.maximum(1, np.floor(share * count + 0.5))]
+    taken: NDArray[np.intp] = np.asarray(rows)[frame["group"].isin(kept).to_numpy()]
+    return taken
+
+
+def _result(
+    material: Material,
+    recipe: Recipe,
+    rows: pd.DataFrame,
+    folds: int,
+    seeds: Sequence[int],
+    shares: Sequence[float],
+    asked: Reading,
+) -> dict[str, Any]:
+    told = material.told
+    tuned = bool(len(training_rows(recipe, np.arange(folds), 0)[1]))
+    words = ["melascope", "learning-curve", *asked.words(), "--recipe", f"{recipe.name}.toml"]
+    words += ["--shares", ",".join(f"{share:g}" for share in shares), "--folds", str(folds)]
+    words += ["--repeats", str(len(seeds)), "--seed", str(seeds[0]), "--out", "CURVE"]
+    whole = ("seed", "fold", "n", "groups", "photographs")
+    return {
+        "schema": SCHEMA,
+        "data": asked.to_json()["data"],
+        **{name: told[name] for name in ("protocol", "audited", "optimistic", "classes", "closed", "limited")},
+        "photographs": len(material.table),
+        "groups": len(set(material.groups)),
+        "folds": folds,
+        "seeds": list(seeds),
+        "recipe": {"name": recipe.name, "toml": recipe.dumps()},
+        "points": judged.points(rows),
+        "fits": judged.laws(rows, folds, seeds[0]),
+        "by_training": [
+            {str(k): int(v) if k in whole else None if v != v else float(v) for k, v in row.items()}
+            for row in rows.to_dict("records")
+        ],
+        "notes": judged.notes(told, folds, len(seeds), tuned),
+        "warnings": told["warnings"],
+        "flow": told["flow"],
+        "command": shlex.join(words),
+        "environment": environment.describe(),
+    }
+
+
+def _page(target: Path, material: Material, result: dict[str, Any], name: str) -> None:
+    from melascope.reports.learning_curve_report import learning_curve_report
+
+    title = f"Learning curve of {result['recipe']['name']} on {name}"
+    write_text(target, learning_curve_report(result, title=title, table=material.table, picture=picture))

@@ -1,0 +1,87 @@
+"""What decides a run, as plain data that `run.json` keeps; checked before any work."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from melascope.datasets import fixed
+from melascope.datasets.fixed import FIXED
+from melascope.training import checkpoint
+from melascope.training import recipe as recipes
+from melascope.training.recipe import Recipe
+from melascope.training.run_folder import RunFolder
+
+PathLike = str | os.PathLike[str]
+
+DEFAULT_RECIPE = "small-cnn"
+
+
+def resolve(
+    *,
+    data: PathLike,
+    recipe: PathLike | None,
+    protocol: str,
+    images: PathLike | None,
+    authority: Sequence[PathLike],
+    spellings: Mapping[str, str] | None,
+    epochs: int | None,
+    limit: int | None,
+    seed: int,
+    audit: PathLike | None,
+    parts: PathLike | None,
+    unaudited: bool,
+    from_run: PathLike | None,
+) -> dict[str, Any]:
+    """Return the settings of a run, JSON-ready; arguments are those of `run`.
+
+    Raises:
+        RecipeError: When the recipe is no recipe.
+        DataError: When `parts` is no fold file.
+        RunError: When `from_run` is no trained run.
+    """
+    if parts is not None:
+        fixed(parts)  # a misspelt file is told before the photographs are read
+    settings = {
+        "data": str(Path(data).resolve()),
+        "images": _absolute(images),
+        "authority": [str(Path(path).resolve()) for path in authority],
+        "spellings": dict(spellings or {}),
+        "protocol": protocol,
+        "recipe": shortened(_recipe(recipe, from_run), epochs).dumps(),
+        "limit": limit,
+        "seed": seed,
+        "audit": _absolute(audit),
+        "parts": str(parts) if str(parts) in FIXED else _absolute(parts),
+        "unaudited": unaudited,
+    }
+    # Left out where it is not asked for, so that runs begun by an earlier version can be gone on with.
+    return settings if from_run is None else {**settings, "from": _absolute(from_run)}
+
+
+def shortened(recipe: Recipe, epochs: int | None) -> Recipe:
+    """Return a recipe with another number of epochs; its warm-up leaves something to train."""
+    if epochs is None:
+        return recipe
+    warmup = min(recipe.schedule.warmup_epochs, epochs / 4)
+    return recipe.replace(schedule={"epochs": epochs, "warmup_epochs": warmup})
+
+
+def _recipe(recipe: PathLike | None, from_run: PathLike | None) -> Recipe:
+    if from_run is None:
+        resolved = recipes.load(recipe or DEFAULT_RECIPE)
+    else:
+        from melascope.training.continued import refuse_untrained
+
+        before = RunFolder.open(from_run)
+        refuse_untrained(before)
+        resolved = recipes.load(before.need("recipe.toml") if recipe is None else recipe)
+    if resolved.network.weights is not None:
+        checkpoint.read(resolved.network.weights)
+    return resolved
+
+
+def _absolute(path: PathLike | None) -> str | None:
+    return None if path is None else str(Path(path).resolve())

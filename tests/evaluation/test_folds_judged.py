@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from melascope.evaluation import cross_validated, learning_curve
+from melascope.statistics import repeated_cv_difference
+
+
+def rows(offset: float = 0.0, repeats: int = 2, folds: int = 3) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    found = [
+        {"seed": s, "fold": f, "n": 30, **{k: 0.6 + offset + rng.normal(0, 0.03) for k in cross_validated.SCORES}}
+        for s in range(repeats)
+        for f in range(folds)
+    ]
+    return pd.DataFrame(found)
+
+
+def test_scores_have_corrected_intervals_within_what_a_score_can_be() -> None:
+    table = rows().sample(frac=1, random_state=1)
+    found = cross_validated.fold_scores(table)["balanced_accuracy"]
+    expected = repeated_cv_difference(rows()["balanced_accuracy"].to_numpy().reshape(2, 3))
+    assert found["value"] == pytest.approx(expected.value)
+    assert found["low"] == pytest.approx(expected.low)
+    assert found["n"] == 6
+    assert cross_validated.fold_scores(rows(0.39))["accuracy"]["high"] <= 1.0
+    table.loc[table.index[0], "melanoma_auc"] = np.nan
+    assert cross_validated.fold_scores(table)["melanoma_auc"]["value"] is None
+
+
+def test_differences_are_paired_by_fold() -> None:
+    found = cross_validated.differences({"a": rows(0.1), "b": rows(), "c": rows(0.1)})
+    assert len(found) == 9
+    by_name = {entry["name"]: entry for entry in found}
+    clear = by_name["a − b: balanced accuracy"]
+    # The same noise in both: every fold differs by a tenth, and nothing is uncertain.
+    assert (clear["value"], clear["low"], clear["high"]) == pytest.approx((0.1, 0.1, 0.1))
+    assert by_name["a − c: melanoma AUC"]["value"] == 0
+
+
+def test_all_folds_together_tell_each_diagnosis() -> None:
+    labels = np.repeat([0, 1], 20)
+    p = np.zeros((2, 40, 2))
+    p[0, np.arange(40), labels] = 1
+    p[1, :, 1] = 1
+    found = cross_validated.pooled(p, labels, np.arange(40) // 2, ("MEL", "NV"))
+    assert found["confusion"] == [[20, 20], [0, 40]]
+    assert found["per_class"]["MEL"]["sensitivity"]["value"] == 0.5
+    assert found["per_class"]["NV"]["sensitivity"]["value"] == 1
+    assert found["per_class"]["NV"]["precision"] == pytest.approx(40 / 60)
+    assert found["per_class"]["MEL"]["n"] == 20
+
+
+def test_the_notes_say_what_flatters() -> None:
+    told = {"optimistic": True, "protocol": "as-filed", "grouped": False, "closed": 118, "limited": 200}
+    text = " ".join(cross_validated.notes(["a", "b"], 3, 1, told))
+    for words in ("optimistic", "118 photographs", "2 recipes were tried", "a try", "3 trainings are few"):
+        assert words in text
+
+
+def curve(shares: tuple[float, ...] = (0.125, 0.25, 0.5, 1.0), rise: float = 1.2) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    found = []
+    for fold in range(3):
+        for share in shares:
+            score = 0.8 - rise * (480 * share) ** -0.5 + rng.normal(0, 0.004)
+            sizes = {"groups": int(480 * share), "photographs": int(600 * share), "n": 90}
+            scores = dict.fromkeys(cross_validated.SCORES, score)
+            found.append({"seed": 0, "fold": fold, "share": share, **sizes, **scores})
+    return pd.DataFrame(found)
+
+
+def test_a_learning_curve_says_what_twice_the_lesions_would_give() -> None:
+    points = learning_curve.points(curve())
+    assert [point["groups"] for point in points] == [60, 120, 240, 480]
+    fit = learning_curve.laws(curve(), folds=3)["balanced_accuracy"]
+    assert fit["score"]["value"] == pytest.approx(0.8 - 1.2 * 960**-0.5, abs=0.01)
+    assert fit["score"]["low"] < fit["score"]["value"] < fit["score"]["high"]
+    assert fit["backtest"]["said"] == pytest.approx(fit["backtest"]["measured"], abs=0.03)
+    for words in ("with 480 lesions", "(960)", "extrapolation", "Put to the test"):
+        assert words in fit["words"]
+
+
+def test_a_curve_that_does_not_rise_promises_nothing() -> None:
+    fit = learning_curve.laws(curve(rise=-0.5), folds=3)["melanoma_auc"]
+    assert "No rise" in fit["words"]
+    two = learning_curve.laws(curve(shares=(0.5, 1.0)), folds=3)["melanoma_auc"]
+    assert two["words"] == "No curve was fitted to melanoma AUC: 2 sizes are too few."
+    assert "a" not in two
+    three = learning_curve.laws(curve(shares=(0.25, 0.5, 1.0)), folds=3)["melanoma_auc"]
+    assert three["backtest"] is None
+    undefined = curve()
+    undefined.loc[0, "melanoma_auc"] = np.nan
+    assert "not defined" in learning_curve.laws(undefined, folds=3)["melanoma_auc"]["words"]
