@@ -27,8 +27,11 @@ if TYPE_CHECKING:
     from melascope.environment import describe as doctor
     from melascope.evaluation.compare import compare
     from melascope.evaluation.exam import evaluate_data as evaluate
+    from melascope.training.cross_validated import cross_validate_data as cross_validate
     from melascope.training.demo import demo
+    from melascope.training.learning_curve import learning_curve
     from melascope.training.run import export, open_run, run, train
+    from melascope.training.tuning import tune
 
 _WHERE = {
     "read_data": ("melascope.datasets", "read"),
@@ -40,6 +43,9 @@ _WHERE = {
     "train": ("melascope.training.run", "train"),
     "export": ("melascope.training.run", "export"),
     "open_run": ("melascope.training.run", "open_run"),
+    "cross_validate": ("melascope.training.cross_validated", "cross_validate_data"),
+    "learning_curve": ("melascope.training.learning_curve", "learning_curve"),
+    "tune": ("melascope.training.tuning", "tune"),
     "evaluate": ("melascope.evaluation.exam", "evaluate_data"),
     "compare": ("melascope.evaluation.compare", "compare"),
     "load_bundle": ("melascope.bundle", "load_bundle"),
@@ -53,10 +59,12 @@ __all__ = [
     "Predictor",
     "audit_data",
     "compare",
+    "cross_validate",
     "demo",
     "doctor",
     "evaluate",
     "export",
+    "learning_curve",
     "load_bundle",
     "open_run",
     "pack_data",
@@ -66,6 +74,7 @@ __all__ = [
     "show_data",
     "split_data",
     "train",
+    "tune",
 ]
 
 

@@ -14,6 +14,7 @@ from melascope.datasets import table
 from melascope.errors import RunError
 from melascope.progress import Progress, silent
 from melascope.training import continued, run_page, settings
+from melascope.training.recipe import Recipe
 from melascope.training.run_folder import RunFolder
 from melascope.training.steps import Steps
 
@@ -78,7 +79,7 @@ class Run:
 def run(
     data: PathLike,
     out: PathLike,
-    recipe: PathLike | None = None,
+    recipe: Recipe | PathLike | None = None,
     protocol: str = "clean",
     images: PathLike | None = None,
     authority: Sequence[PathLike] = (),
@@ -101,7 +102,7 @@ def run(
     Args:
         data: A folder with a subfolder per diagnosis, or a CSV or Parquet table.
         out: The run folder; must be new, unless `resume`.
-        recipe: A recipe's name or a TOML file; without it `small-cnn`, or that of `from_run`.
+        recipe: A recipe, its name or a TOML file; without it `small-cnn`, or that of `from_run`.
         protocol: `clean`, `as-filed` or `as-published`.
         images: Where the photographs are that a CSV names.
         authority: CSVs with official labels, lesion and patient ids.
@@ -116,7 +117,7 @@ def run(
             they had there. Layers of another shape start anew.
         resume: Go on with the run in `out`.
         tensorboard: Write TensorBoard events.
-        mlflow: The address of an MLflow server, or a folder's, to log to.
+        mlflow: The address of an MLflow server, or of a database such as `sqlite:///mlflow.db`, to log to.
         until: The last step to do: `data`, `pack`, `fit`, `export`, `evaluate` or `report`.
         progress: Called with the stage and how far it is.
 
@@ -142,8 +143,10 @@ def run(
         unaudited=unaudited,
         from_run=from_run,
     )
-    folder = Steps(out, asked, resume, progress, tensorboard, mlflow).go(until)
-    warnings = (*folder.read_json("audit.json")["warnings"], *continued.layers_anew(folder))
+    steps = Steps(out, asked, resume, progress, tensorboard, mlflow)
+    folder = steps.go(until)
+    lost = (steps.tracker.trouble,) if steps.tracker.trouble else ()
+    warnings = (*folder.read_json("audit.json")["warnings"], *continued.layers_anew(folder), *lost)
     return Run(folder.path, warnings, folder.state["data"]["unreadable"], folder)
 
 

@@ -28,6 +28,7 @@ from pydantic import BaseModel
 
 from melascope.errors import RecipeError
 from melascope.training import recipe as recipes
+from melascope.training.backbone_names import NO_FILES
 from melascope.training.recipe import Recipe
 from melascope.training.recipe_sections import nearest
 from melascope.training.search_space import Dimension, Space, divides, label
@@ -150,7 +151,10 @@ def _choices(key: str, values: Any, where: str, folder: Path | None) -> dict[str
         raise RecipeError(f"{where}: choices takes a list of two or more values.")
     if key == "network.weights" and folder is not None:
         values = [
-            str((folder / Path(value).expanduser()).resolve()) if isinstance(value, str) else value for value in values
+            str((folder / Path(value).expanduser()).resolve())
+            if isinstance(value, str) and value not in NO_FILES
+            else value
+            for value in values
         ]
     labels = {label(value): value for value in values}
     if len(labels) < len(values):

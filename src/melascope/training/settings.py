@@ -22,7 +22,7 @@ DEFAULT_RECIPE = "small-cnn"
 def resolve(
     *,
     data: PathLike,
-    recipe: PathLike | None,
+    recipe: Recipe | PathLike | None,
     protocol: str,
     images: PathLike | None,
     authority: Sequence[PathLike],
@@ -69,8 +69,10 @@ def shortened(recipe: Recipe, epochs: int | None) -> Recipe:
     return recipe.replace(schedule={"epochs": epochs, "warmup_epochs": warmup})
 
 
-def _recipe(recipe: PathLike | None, from_run: PathLike | None) -> Recipe:
-    if from_run is None:
+def _recipe(recipe: Recipe | PathLike | None, from_run: PathLike | None) -> Recipe:
+    if isinstance(recipe, Recipe):
+        resolved = recipe
+    elif from_run is None:
         resolved = recipes.load(recipe or DEFAULT_RECIPE)
     else:
         from melascope.training.continued import refuse_untrained
@@ -78,8 +80,9 @@ def _recipe(recipe: PathLike | None, from_run: PathLike | None) -> Recipe:
         before = RunFolder.open(from_run)
         refuse_untrained(before)
         resolved = recipes.load(before.need("recipe.toml") if recipe is None else recipe)
-    if resolved.network.weights is not None:
-        checkpoint.read(resolved.network.weights)
+    file = resolved.network.weights_file
+    if file is not None and file.suffix == ".npz":
+        checkpoint.read(file)
     return resolved
 
 

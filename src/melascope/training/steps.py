@@ -180,6 +180,9 @@ class Steps:
             on_epoch=self.tracker.epoch,
             warm=warm,
         )
+        # Those of before a kill, too; what the server has, it keeps.
+        for row in history.to_dict("records"):
+            self.tracker.epoch({str(name): value for name, value in row.items()})
         return {"epochs": len(history), "images_per_second": _rate(history, len(rows["train"]))}
 
     def _export(self) -> dict[str, Any]:

@@ -32,16 +32,18 @@ class WarmStart:
         """A digest of the weights, and of which of them are used."""
         return digest(self.arrays) + ",".join(sorted(self.left_out))
 
-    def fits(self, weight: Any) -> bool:
-        """Whether a network's weight can take what stands here under its name."""
-        found = self.arrays.get(weight.path)
-        return found is not None and weight.path not in self.left_out and tuple(weight.shape) == found.shape
+    def fits(self, name: str, weight: Any) -> bool:
+        """Whether a network's weight can take what stands here under its name, one of `networks.weights`."""
+        found = self.arrays.get(name)
+        return found is not None and name not in self.left_out and tuple(weight.shape) == found.shape
 
     def into(self, network: Any) -> None:
         """Put the weights that fit into a network."""
-        for weight in network.weights:
-            if self.fits(weight):
-                weight.assign(self.arrays[weight.path])
+        from melascope.training import networks
+
+        for name, weight in networks.weights(network).items():
+            if self.fits(name, weight):
+                weight.assign(self.arrays[name])
 
 
 def warm_start(
@@ -65,16 +67,18 @@ def warm_start(
     from melascope.training import backend, networks
 
     backend.load(threads)
-    network = networks.build(recipe, n_classes)
+    named = networks.weights(networks.build(recipe, n_classes))
     head: frozenset[str] = frozenset()
     if not same_classes:
-        other = {weight.path: tuple(weight.shape) for weight in networks.build(recipe, n_classes + 1).weights}
-        head = frozenset(w.path for w in network.weights if other.get(w.path) != tuple(w.shape))
+        other = networks.weights(networks.build(recipe, n_classes + 1))
+        head = frozenset(
+            name for name, weight in named.items() if name not in other or other[name].shape != weight.shape
+        )
     start = WarmStart(checkpoint.read(path), head)
-    anew = list(dict.fromkeys(_layer(w.path) for w in network.weights if not start.fits(w)))
+    anew = list(dict.fromkeys(_layer(name) for name, weight in named.items() if not start.fits(name, weight)))
     # A layer is taken whole or not at all: a bias without its kernel is worth nothing.
-    start = WarmStart(start.arrays, head | {w.path for w in network.weights if _layer(w.path) in anew})
-    if not any(start.fits(weight) and len(weight.shape) > 1 for weight in network.weights):
+    start = WarmStart(start.arrays, head | {name for name in named if _layer(name) in anew})
+    if not any(start.fits(name, weight) and len(weight.shape) > 1 for name, weight in named.items()):
         raise RunError(
             f"No layer of the network of {recipe.name} fits the weights of {source}. "
             "Use a recipe with a like network, or begin anew without --from."
