@@ -5,7 +5,8 @@
 
 Trains what is missing in FOLDER, the cheapest first and seed by seed, and adds each result to FOLDER/results.json. Stop
 it at any moment and repeat the command: it goes on after the last finished epoch. `--write` makes the page and its plot
-of what is there; with `--no-train` also while another process is training. Row names are those of the page.
+of what is there, and a JSON with all results beside it, from which another machine goes on; with `--no-train` also
+while another process is training. Row names are those of the page.
 """
 
 from __future__ import annotations
@@ -36,11 +37,18 @@ RESULTS = "results.json"
 
 def main() -> None:
     options = _options()
-    results = _collected(options.out)
+    if options.limit or options.epochs:
+        # A try on a few photographs must never be taken for a result.
+        options.out = options.out / f"try-{options.limit}-{options.epochs}"
+        options.write = None
+    results = _kept(options.write)
+    for name, seeds in _collected(options.out).items():
+        results[name] = {**results.get(name, {}), **seeds}
     if options.train:
         _train_all(options, results)
     if options.write is not None:
-        write_page(options.write, _collected(options.out))
+        write_page(options.write, results)
+        _write_json(_record(options.write), results, indent=None)
         print(f"Page: {options.write}", file=sys.stderr)
 
 
@@ -185,10 +193,22 @@ def _collected(folder: Path) -> dict[str, Any]:
     return found
 
 
-def _write_json(path: Path, value: Any) -> None:
+def _record(page: Path) -> Path:
+    """The results behind a page, beside it: with them the page is made anew, and trainings go on, anywhere."""
+    return page.with_suffix(".json")
+
+
+def _kept(page: Path | None) -> dict[str, Any]:
+    if page is None or not _record(page).exists():
+        return {}
+    kept: dict[str, Any] = json.loads(_record(page).read_text(encoding="utf-8"))
+    return kept
+
+
+def _write_json(path: Path, value: Any, indent: int | None = 1) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(value, indent=1), encoding="utf-8")
+    partial.write_text(json.dumps(value, indent=indent), encoding="utf-8")
     partial.replace(path)
 
 

@@ -33,12 +33,17 @@ class Ours:
     Attributes:
         values: One for each seed.
         trained: The training accuracy at the same epoch, one for each seed.
-        photographs: How many judge.
+        judged: How many photographs judge, for each seed.
     """
 
     values: tuple[float, ...]
     trained: tuple[float, ...]
-    photographs: int
+    judged: tuple[int, ...]
+
+    @property
+    def photographs(self) -> int:
+        """How many judge, for the seed with the fewest."""
+        return min(self.judged)
 
     @property
     def mean(self) -> float:
@@ -47,11 +52,9 @@ class Ours:
 
     @property
     def range(self) -> tuple[float, float]:
-        """From the lowest seed's lower to the highest seed's upper bound of Wilson's 95 % interval."""
-        low, high = (
-            wilson(round(v * self.photographs), self.photographs) for v in (min(self.values), max(self.values))
-        )
-        return low.low, high.high
+        """From the least lower to the largest upper bound of the seeds' Wilson intervals (95 %)."""
+        each = [wilson(round(value * n), n) for value, n in zip(self.values, self.judged, strict=True)]
+        return min(one.low for one in each), max(one.high for one in each)
 
     def said(self) -> str:
         """The seeds, and the range."""
@@ -78,7 +81,7 @@ def ours(results: Results, training: Training, part: str, epoch: int | None = No
         values = tuple(result["history"]["tune_accuracy"][place] for result in found)
     else:
         values = tuple(result["parts"][part]["accuracy"] for result in found)
-    return Ours(values, trained, found[0]["parts"][part]["n"])
+    return Ours(values, trained, tuple(result["parts"][part]["n"] for result in found))
 
 
 def verdict(row: Row, results: Results) -> str:
@@ -95,7 +98,8 @@ def verdict(row: Row, results: Results) -> str:
 
 
 def _holds(row: Row, found: Ours, results: Results) -> str:
-    told = []
+    # Of each statement: whether it holds, does not, or cannot be told (None), and the words.
+    told: list[tuple[bool | None, str]] = []
     if row.overfits:
         gap = sum(found.trained) / len(found.trained) - found.mean
         told.append((gap > _OVERFIT, f"training is {gap:+.2f} above validation"))
@@ -105,11 +109,16 @@ def _holds(row: Row, found: Ours, results: Results) -> str:
             against = ours(results, base.ours, base.part, base.epoch)
             if against is None:
                 return "not computed yet"
-            told.append((sign * (found.mean - against.mean) > 0, f"{found.mean - against.mean:+.2f} to {other}"))
+            low, high = _apart(against, found)
+            shown = None if low <= 0 <= high else sign * low > 0
+            told.append((shown, f"{_difference(against, found)} to {other}"))
     if not told:
         return "no number to compare with"
-    holds = all(true for true, _ in told)
-    return f"{'as said' if holds else row.explained or 'not as said'} ({'; '.join(words for _, words in told)})"
+    if any(true is False for true, _ in told):
+        holds = row.explained or "not as said"
+    else:
+        holds = "as said" if all(true for true, _ in told) else "not shown"
+    return f"{holds} ({'; '.join(words for _, words in told)})"
 
 
 def _current(results: Results) -> tuple[Results, list[str]]:
@@ -239,10 +248,16 @@ def _why(path: Path, results: Results) -> str:
     return "\n".join(lines)
 
 
-def _difference(before: Bar, bar: Bar) -> str:
-    value = bar.mean - before.mean
-    half = 1.96 * math.sqrt(sum(one.mean * (1 - one.mean) / one.photographs for one in (before, bar)))
-    return f"{value:+.3f} ({value - half:+.3f} to {value + half:+.3f})"
+def _apart(before: Bar | Ours, after: Bar | Ours) -> tuple[float, float]:
+    """Return the 95 % interval of the difference of two accuracies on different photographs."""
+    value = after.mean - before.mean
+    half = 1.96 * math.sqrt(sum(one.mean * (1 - one.mean) / one.photographs for one in (before, after)))
+    return value - half, value + half
+
+
+def _difference(before: Bar | Ours, after: Bar | Ours) -> str:
+    low, high = _apart(before, after)
+    return f"{after.mean - before.mean:+.3f} ({low:+.3f} to {high:+.3f})"
 
 
 def _words(results: Results) -> str:

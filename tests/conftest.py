@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,18 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 # A shell starts what runs in its background with ctrl-C ignored, and that would reach every process started here.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def _settings_end_with_their_test() -> Iterator[None]:
+    """A command's --threads and --cache become environment variables of the process, which others would inherit."""
+    before = {name: os.environ.get(name) for name in ("MELASCOPE_THREADS", "MELASCOPE_CACHE", "MELASCOPE_STORAGE")}
+    yield
+    for name, value in before.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 @pytest.fixture(scope="session")

@@ -81,6 +81,8 @@ def test_the_page_says_what_is_reproduced_and_draws_the_waterfall(tmp_path: Path
     assert "| 0.499 | 0.500 (0.451 to 0.549) | yes, within sampling error |" in page
     assert "| 0.828 | 0.500 (0.451 to 0.549) | no: ours is lower |" in page
     assert "not as said (training is +0.00 above validation)" in page
+    # A difference whose interval contains zero shows nothing either way.
+    assert "not shown (+0.000 (-0.069 to +0.069) to batchnorm-augmented)" in page
     assert "not computed yet" not in page.lower()
     assert (tmp_path / "pictures" / "reproduction.png").stat().st_size > 10_000
 
@@ -98,3 +100,18 @@ def test_what_is_missing_or_of_another_recipe_is_said_with_the_command(tmp_path:
     assert not (tmp_path / "pictures").exists()
     write_page(tmp_path / "empty.md", {})
     assert "--rows pattanaikay-plain pattanaikay-augmented" in (tmp_path / "empty.md").read_text()
+
+
+def test_the_results_beside_the_page_are_enough_to_make_it_again(tmp_path, monkeypatch):
+    from benchmarks import reproduction
+
+    results = _results(0.8)
+    monkeypatch.setattr(reproduction, "_collected", lambda folder: results)
+    page = tmp_path / "docs" / "reproduction.md"
+    words = ["reproduction", "DATA", "--out", str(tmp_path / "OUT"), "--no-train", "--write", str(page)]
+    monkeypatch.setattr("sys.argv", words)
+    reproduction.main()
+    first = page.read_text()
+    monkeypatch.setattr(reproduction, "_collected", lambda folder: {})
+    reproduction.main()
+    assert page.read_text() == first

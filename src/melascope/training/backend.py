@@ -13,6 +13,7 @@ import sys
 import tempfile
 from types import ModuleType
 
+from melascope import environment
 from melascope.errors import MissingExtraError, RunError
 
 _THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
@@ -30,8 +31,8 @@ def configure(threads: int | None = None) -> None:
     by bit. On TensorFlow determinism costs nothing measurable on a CPU.
 
     Args:
-        threads: How many CPU threads a step may use; None leaves the choice
-            to the environment, else to the framework.
+        threads: How many CPU threads a step may use; None takes MELASCOPE_THREADS
+            where it is set, and else leaves the choice to the framework.
 
     Raises:
         RunError: When the number is not positive, or the framework already
@@ -51,6 +52,8 @@ def configure(threads: int | None = None) -> None:
     os.environ.setdefault("TF_DETERMINISTIC_OPS", "1")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    if threads is None and os.environ.get("MELASCOPE_THREADS"):
+        threads = environment.threads()
     if threads is not None:
         for variable in _THREADS:
             os.environ[variable] = str(threads)
