@@ -13,6 +13,8 @@ import pandas as pd
 from melascope.audit.problems import Found
 from melascope.audit.reasons import NOT_USABLE
 from melascope.datasets import table as tables
+from melascope.datasets.identity import SCAN_COLUMNS
+from melascope.datasets.rows import AUDITED_COLUMNS
 from melascope.errors import DataError
 
 _TOLD = (
@@ -25,6 +27,8 @@ _TOLD = (
     "filed_diagnosis",
     "label_from",
 )
+_PLACED = ("part", "fold", "copy_of")
+"""Told only where some row says them, so that audits of tables without them, made before these counted, stay valid."""
 AUDITED = "audited.parquet"
 """Every photograph with what was found out about it, beside `audit.json`."""
 
@@ -41,9 +45,7 @@ def state(frame: pd.DataFrame) -> dict[str, Any]:
     """
     digest, moved, total = hashlib.sha256(), hashlib.sha256(), 0
     folder = _common_folder(frame["path"].tolist())
-    told = [column for column in _TOLD if column in frame.columns]
-    cells = frame[told].astype("string").fillna("").agg("\0".join, axis=1)
-    for path, words in sorted(zip(frame["path"], cells, strict=True)):
+    for path, words in sorted(zip(frame["path"], _said(frame), strict=True)):
         try:
             status = os.stat(path)  # noqa: PTH116 - a Path for each of a million files is slow
             size, changed = status.st_size, status.st_mtime_ns
@@ -61,6 +63,18 @@ def state(frame: pd.DataFrame) -> dict[str, Any]:
     }
 
 
+def _said(frame: pd.DataFrame) -> pd.Series:
+    """Return all that labels, authorities and tables say of each row, in one text."""
+    told = [column for column in _TOLD if column in frame.columns]
+    cells = frame[told].astype("string").fillna("").agg("\0".join, axis=1)
+    for column in _PLACED:
+        if column in frame.columns:
+            values = frame[column].astype("string").fillna("")
+            if (values != "").any():
+                cells = cells + f"\0{column}=" + values
+    return cells
+
+
 def _common_folder(paths: list[str]) -> str:
     folders = {os.path.dirname(path) for path in paths}  # noqa: PTH120 - a Path for each of a million files is slow
     try:
@@ -71,6 +85,8 @@ def _common_folder(paths: list[str]) -> str:
 
 def reuse(folder: Path, frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any], dict[str, Found]]:
     """Return the photographs of an audit that was made of these very data, its summary, and what its model suspected.
+
+    What files hold and comparisons found is the audit's; what tables and labels say is that of the frame just read.
 
     Args:
         folder: Where `melascope data audit` wrote.
@@ -96,7 +112,26 @@ def reuse(folder: Path, frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, An
             f"The audit in {folder} is not of these photographs and labels as they are now{changed}; the same DATA, "
             f"--authority and --spelling give the same. {again}"
         )
-    return tables.load(folder / AUDITED), summary, _suspected(folder, summary)
+    scanned = _as_read(tables.load(folder / AUDITED), frame)
+    if scanned is None:
+        raise DataError(f"{folder / AUDITED} names other photographs than {folder / 'audit.json'}. {again}")
+    return scanned, summary, _suspected(folder, summary)
+
+
+def _as_read(scanned: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame | None:
+    """Return a scanned table with the columns of the frame just read, None where that lacks a row of it."""
+    at = pd.Index(_rows(frame)).get_indexer(pd.Index(_rows(scanned)))
+    if (at < 0).any():
+        return None
+    measured = {*SCAN_COLUMNS, *AUDITED_COLUMNS}
+    read = [column for column in frame if column not in measured and not str(column).startswith("trait_")]
+    return scanned.assign(**{str(column): frame[column].array.take(at) for column in read})
+
+
+def _rows(frame: pd.DataFrame) -> pd.Series:
+    """Return a text that tells each row from all others: path, what is said, and a count where both are repeated."""
+    texts = frame["path"].astype("string") + "\0" + _said(frame)
+    return texts + "\0" + texts.groupby(texts).cumcount().astype("string")
 
 
 def _moved(folder: Path, then: dict[str, Any], now: dict[str, Any], again: str) -> str:

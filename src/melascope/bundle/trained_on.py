@@ -16,6 +16,11 @@ from melascope.errors import BundleError
 _CHUNK = 1 << 22
 WIDTH = 32
 """Bytes of either fingerprint."""
+SAME_PHOTOGRAPH = 40
+"""By so many of 256 bits at most two perceptual hashes of one photograph differ.
+
+Copies over the ISIC sets, resized or squashed, differ in up to 31.
+"""
 
 
 @dataclass(frozen=True, eq=False)

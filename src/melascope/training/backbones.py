@@ -23,6 +23,7 @@ from melascope.training.backbone_names import BACKBONES, IMAGENET
 
 if TYPE_CHECKING:
     from melascope.training.recipe import Recipe
+    from melascope.training.recipe_sections import Network
 
 NAME = "backbone"
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -86,7 +87,7 @@ def inside(model: Any) -> Any | None:
 
 
 def start(model: Any, recipe: Recipe) -> None:
-    """Fill a network's backbone with the weights that the recipe names, if they are of a backbone alone.
+    """Fill a network's backbone with the weights that the recipe names.
 
     Raises:
         RecipeError: When they cannot be fetched, read or do not fit.
@@ -104,12 +105,32 @@ def start(model: Any, recipe: Recipe) -> None:
     _own(target).set_weights(given)
 
 
-def is_of_backbone(recipe: Recipe) -> bool:
-    """Return whether the recipe's weights are those of a backbone as published, not of a network of ours."""
-    if recipe.network.backbone is None or recipe.network.weights is None:
-        return False
-    file = recipe.network.weights_file
-    return file is None or file.suffix != ".npz" or zoo.published(file)
+def refuse_trained(network: Network) -> None:
+    """Refuse weights of a training as `network.weights`: only what a backbone learnt from ImageNet may stand there.
+
+    A training has seen photographs of lesions. Which ones is known of a run of ours, and `--from` keeps them from
+    judging what comes out of it; of any other file nobody can say.
+
+    Raises:
+        RecipeError: When the file is not of a backbone.
+        RunError: When it is an `.npz` that cannot be read.
+    """
+    file = network.weights_file
+    if file is None:
+        return
+    arrays = file.suffix == ".npz"
+    if network.backbone is not None and (zoo.published(file) if arrays else True):
+        if arrays and not BACKBONES[network.backbone].arrays:
+            raise RecipeError(
+                f"network.weights: {file} is of a network of the ONNX model zoo, not of {network.backbone}. "
+                'Give weights = "imagenet" or the .h5 file that keras.applications publishes.'
+            )
+        return
+    raise RecipeError(
+        f"network.weights: {file} is not what a backbone learnt from ImageNet, so it comes out of a training, and "
+        "which photographs that has seen cannot be told from it. To go on from a training, leave network.weights out "
+        "and name its run by --from RUN, which keeps what it has learnt from out of the parts that judge."
+    )
 
 
 def freeze(model: Any, recipe: Recipe, frozen: bool) -> None:
@@ -216,7 +237,7 @@ def _from_file(name: str, file: Path, size: tuple[int, int]) -> list[NDArray[Any
     except Exception as error:  # h5py and Keras raise almost anything
         raise RecipeError(
             f"network.weights: {file} cannot be read as the weights of {name} ({_line(error)}). It takes the .h5 file "
-            'without classifier ("notop") that keras.applications publishes, or a weights.npz of a training.'
+            'without classifier ("notop") that keras.applications publishes.'
         ) from None
     return _rescaled(name, given)
 

@@ -61,6 +61,21 @@ def read(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
     return _read(Path(path))[0]
 
 
+def names(path: str | os.PathLike[str]) -> list[str]:
+    """Return the names of the arrays of a file that `write` wrote; the arrays are not read.
+
+    Raises:
+        RunError: When it is missing or no such file.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return [name.removesuffix(".npy") for name in archive.namelist()]
+    except FileNotFoundError:
+        raise RunError(f"{path} does not exist.") from None
+    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError) as error:
+        raise RunError(f"{path} is damaged or no weights file: {error}.") from None
+
+
 class Checkpoints:
     """The checkpoints of one training: the last two epochs, and the best weights.
 

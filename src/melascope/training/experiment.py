@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 
 from melascope import environment
 from melascope.audit import survey as look
-from melascope.audit.protocol import Prepared, apply_protocol
+from melascope.audit.protocol import apply_protocol
 from melascope.audit.provenance import refuse_unusable
-from melascope.counted import plural
-from melascope.datasets import check_trainable, fixed, pack, table
-from melascope.datasets.fixed import FIXED, place, refuse_torn
+from melascope.datasets import check_trainable, fixed, lesion_counts, pack, table
+from melascope.datasets.fixed import FIXED
 from melascope.errors import DataError, RunError
 from melascope.progress import Progress, silent
+from melascope.training.closed_test import OWN, without_test
 from melascope.training.recipe import Recipe
 from melascope.training.run_folder import write_text
 
@@ -47,7 +47,8 @@ class Reading:
         limit: Use only so many photographs.
         seed: Of that draw.
         audit: A folder in which `melascope data audit` has proved these data.
-        parts: A fold file: its part `test` is closed, its folds are used as they are.
+        parts: A fold file: its part `test` is closed, its folds are used as they are. `table` uses the folds of the
+            table's own column `fold`; a `part` of the table is heeded always.
         unaudited: Use what the audit refuses.
     """
 
@@ -75,7 +76,7 @@ class Reading:
             "parts": None
             if self.parts is None
             else str(self.parts)
-            if str(self.parts) in FIXED
+            if str(self.parts) in (*FIXED, OWN)
             else str(Path(self.parts).resolve()),
             "unaudited": self.unaudited,
         }
@@ -100,9 +101,10 @@ class Material:
     """The photographs of an experiment.
 
     Attributes:
-        table: A row per photograph, those of the test part left out; with `fold` where a file gives it.
-        told: `protocol, audited, optimistic, grouped, classes, closed, found, unreadable, limited, flow, warnings`;
-            `closed` counts the photographs of the test part.
+        table: A row per photograph, those of the test part left out; with `fold` where it was fixed.
+        told: `protocol, audited, optimistic, by_group, grouped, torn, folds_from, classes, closed, found, unreadable,
+            limited, flow, warnings`; `closed` counts the photographs of the test part, `torn` the groups that fixed
+            folds tear apart; `by_group` whether the protocol has groups, `grouped` whether they also stay whole.
     """
 
     table: pd.DataFrame
@@ -123,10 +125,24 @@ class Material:
     @property
     def groups(self) -> NDArray[np.object_]:
         """`(n,)` names of what stays whole; under a protocol without groups each photograph stands for itself."""
-        if self.told["grouped"]:
+        if self.told.get("by_group", self.told["grouped"]):
             return self.table["group"].to_numpy(dtype=object)
         again = self.table.groupby("image_id").cumcount().astype(str)
         return (self.table["image_id"].astype(str) + "#" + again).to_numpy(dtype=object)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a result says of the photographs; docs/cross_validation.md lists it."""
+        names = ("protocol", "audited", "optimistic", "grouped", "classes", "closed", "limited")
+        return {
+            **{name: self.told[name] for name in names},
+            "torn": self.told.get("torn", 0),
+            "by_group": self.told.get("by_group", self.told["grouped"]),
+            "fixed_folds": self.told.get("folds_from"),
+            "photographs": len(self.table),
+            "groups": len(set(self.groups)),
+            "lesions": lesion_counts(self.table),
+        }
 
     def images(self, recipe: Recipe, progress: Progress = silent) -> NDArray[np.uint8]:
         """Return the photographs `(n, h, w, 3)` uint8 as a recipe takes them, packed."""
@@ -160,7 +176,7 @@ class Experiment:
         elif self.path.is_dir() and any(self.path.iterdir()):
             raise RunError(f"{self.path} is not empty and holds no {kind}. Choose another folder with --out.")
         else:
-            if reading.parts is not None:
+            if reading.parts not in (None, OWN):
                 fixed(reading.parts)  # a misspelt file is told before anything is made
             self.path.mkdir(parents=True, exist_ok=True)
             self.write_json("experiment.json", whole)
@@ -215,16 +231,17 @@ def _material(reading: Reading, progress: Progress) -> Material:
     prepared = apply_protocol(found.scanned, found.audit, reading.protocol)
     if found.audited:
         refuse_unusable(found.audit.verdict, found.audit.reasons)
-    rows, closed = _closed(prepared, reading)
+    used = without_test(prepared, reading.parts, reading.unaudited, str(reading.data))
+    rows, closed = used.rows, used.closed
     if rows.empty:
         raise DataError("All photographs stand in the test part, which stays closed; none is left to train on.")
-    warnings = [*prepared.warnings, *check_trainable(rows)]
+    warnings = [*used.warnings, *prepared.warnings, *check_trainable(rows)]
     if not found.audited:
         warnings.insert(0, "Unaudited: no refusal of the audit was heeded, and copies may not have been searched.")
     if not closed:
         warnings.append(
-            "The set has no Test folder, and no file of parts was given: all photographs are used here, those too "
-            "that a run would keep for its test part."
+            "No test part was closed: the set has no Test folder, and neither its table nor a file of parts names one. "
+            "All photographs are used here, those too that a run would keep for its test part."
         )
     steps = look.flow(prepared)
     if closed:
@@ -234,8 +251,11 @@ def _material(reading: Reading, progress: Progress) -> Material:
     told = {
         "protocol": prepared.name,
         "audited": found.audited,
-        "optimistic": prepared.optimistic,
-        "grouped": prepared.split_group is not None,
+        "optimistic": prepared.optimistic or used.torn > 0,
+        "by_group": prepared.split_group is not None,
+        "grouped": prepared.split_group is not None and not used.torn,
+        "torn": used.torn,
+        "folds_from": used.folds_from,
         "classes": [code for code in prepared.classes if (rows["diagnosis"] == code).any()],
         "closed": closed,
         "found": len(found.scanned),
@@ -245,25 +265,3 @@ def _material(reading: Reading, progress: Progress) -> Material:
         "warnings": warnings,
     }
     return Material(rows, told)
-
-
-def _closed(prepared: Prepared, reading: Reading) -> tuple[pd.DataFrame, int]:
-    """Return the rows that may be used, and how many were left out because they stand in the test part."""
-    rows = prepared.table
-    test = (rows["split"] == "test").fillna(False).to_numpy(dtype=bool)
-    if reading.parts is not None:
-        told = fixed(reading.parts)
-        placed = place(rows, told)
-        if placed[~test].isna().any():
-            missing = placed[~test].isna()
-            raise DataError(
-                f"{reading.parts} gives {plural(int(missing.sum()), 'photograph')} no place, such as "
-                f"{rows['image_id'][~test][missing].iloc[0]}; it belongs to other data, or to another protocol."
-            )
-        if not reading.unaudited:
-            refuse_torn(rows["group"], placed)
-        if "part" in told:
-            test |= (placed == "test").fillna(False).to_numpy(dtype=bool)
-        else:
-            rows = rows.assign(fold=placed)
-    return rows[~test].reset_index(drop=True), int(test.sum())

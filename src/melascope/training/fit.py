@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from melascope.errors import RunError
+from melascope.errors import RecipeError, RunError
 from melascope.progress import Progress, silent
 from melascope.training import backend
 from melascope.training.fit_input import check, check_tune
@@ -234,6 +234,8 @@ def fingerprint(
     """Return a digest of all that decides a training; 64 photographs stand for all pixels."""
     digest = hashlib.sha256()
     told = recipe.model_dump(mode="json", exclude={"name", "description", "expected", "search"})
+    if (file := recipe.network.weights_file) is not None:
+        told["network"]["weights"] = _content(file)
     digest.update(json.dumps([told, list(classes), seed, images.shape], sort_keys=True).encode())
     digest.update(warm.encode())
     for part in (labels, rows_train, rows_tune):
@@ -241,6 +243,15 @@ def fingerprint(
     for row in np.linspace(0, len(images) - 1, min(64, len(images))).astype(int):
         digest.update(np.ascontiguousarray(images[row]).tobytes())
     return digest.hexdigest()
+
+
+def _content(file: Path) -> str:
+    """Return the sha256 of the file of `network.weights`: the same name may hold other weights another day."""
+    try:
+        with file.open("rb") as weights:
+            return hashlib.file_digest(weights, "sha256").hexdigest()
+    except OSError as error:
+        raise RecipeError(f"network.weights: {file} cannot be read ({error.strerror}).") from None
 
 
 def _finished(folder: Path, mark: str, resume: bool) -> pd.DataFrame | None:

@@ -105,10 +105,9 @@ def _start(model: Any, recipe: Recipe) -> None:
             f'The recipe "{recipe.name}" has schedule.frozen_epochs = {frozen}, but its network '
             f'"{recipe.network.name}" has no part called "{backbones.NAME}" to freeze; set it to 0.'
         )
-    if backbones.is_of_backbone(recipe):
+    if recipe.network.weights is not None:
+        backbones.refuse_trained(recipe.network)  # the file may be another one since the recipe was read
         backbones.start(model, recipe)
-    elif recipe.network.weights is not None:
-        load_weights(model, recipe.network.weights, partly=True)
 
 
 def refuse_untaught(recipe: Recipe) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from melascope.errors import RecipeError
+from melascope.errors import RecipeError, RunError
 from melascope.training.backbone_names import BACKBONES, NO_FILES
 from melascope.training.recipe_sections import (
     Augmentation,
@@ -136,11 +136,20 @@ def parse(tree: Mapping[str, Any], where: str = "the recipe") -> Recipe:
         told = {tuple(problem["loc"][:2]): _sentence(problem) for problem in reversed(error.errors())}
         raise RecipeError(f"{where}: {'; '.join(reversed(told.values()))}.") from None
     weights = recipe.network.weights_file
-    if weights is not None and not weights.is_file():
-        raise RecipeError(
-            f"{where}: network.weights names {weights}, which is not a file. Correct the path or remove it."
-        )
+    if weights is not None:
+        _check_weights(recipe, weights, where)
     return recipe
+
+
+def _check_weights(recipe: Recipe, file: Path, where: str) -> None:
+    from melascope.training.backbones import refuse_trained
+
+    if not file.is_file():
+        raise RecipeError(f"{where}: network.weights names {file}, which is not a file. Correct the path or remove it.")
+    try:
+        refuse_trained(recipe.network)
+    except (RecipeError, RunError) as error:
+        raise RecipeError(f"{where}: {error}") from None
 
 
 def _read(name_or_path: str | os.PathLike[str], seen: tuple[str, ...]) -> tuple[dict[str, Any], str]:

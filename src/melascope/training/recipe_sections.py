@@ -59,8 +59,8 @@ class Network(Section):
         stage_dropout: After each stage.
         dense_dropout: After each dense layer.
         l2: Penalty on all kernels.
-        weights: A `weights.npz` to start from; layers of another shape start anew. For a backbone also `imagenet`
-            or a file of its ImageNet weights. `none` is the same as leaving it out.
+        weights: Of `backbone`: `imagenet`, or a file of its ImageNet weights. `none` is the same as leaving it out.
+            Weights of a training are refused here; `--from RUN` goes on from them.
         options: For networks of other packages.
     """
 

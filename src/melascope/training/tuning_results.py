@@ -20,6 +20,7 @@ from melascope.counted import plural
 from melascope.errors import RunError
 from melascope.reports.tuning_report import TuningReport, tuning_report
 from melascope.spreadsheet import quoted
+from melascope.training.experiment import Reading
 from melascope.training.run_folder import write_text
 from melascope.training.tuning_data import Task
 from melascope.training.tuning_storage import DIRECTIONS, Shared, optuna
@@ -182,11 +183,12 @@ def _gain(task: Task, census: Census, best: Any) -> statistics.Estimate | None:
 
 def _command(task: Task) -> str:
     s = task.settings
-    words = ["melascope", "run", s["data"]]
-    words += ["--images", s["images"]] if s["images"] else []
-    words += [word for path in s["authority"] for word in ("--authority", path)]
-    words += ["--seed", str(s["seed"])] if s["seed"] else []
-    words += ["--parts", s["parts"]] if s["parts"] else []
+    reading = Reading(
+        s["data"], s["protocol"], s["images"], s["authority"], s["spellings"], s["limit"], s["seed"], s["audit"],
+        s["parts"], s["unaudited"],
+    )  # fmt: skip
+    # The seed draws the parts: with another one, photographs that chose the recipe would stand in Test.
+    words = ["melascope", "run", *reading.words(), "--seed", str(s["seed"])]
     return shlex.join([*words, "--recipe", str(task.folder / "best.toml"), "--out", "RUN"])
 
 

@@ -36,8 +36,7 @@ def features(name: str, x: Any) -> Any:
 
 def published(file: Path) -> bool:
     """Return whether a file holds arrays of the zoo, by their names."""
-    names = checkpoint.read(file)
-    return any(name.startswith(tuple(_PREFIX.values())) for name in names)
+    return any(name.startswith(tuple(_PREFIX.values())) for name in checkpoint.names(file))
 
 
 def assign(model: Any, name: str, file: Path) -> None:
