@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from melascope import datasets
@@ -50,6 +52,57 @@ def test_another_label_is_another_state(photographs):
     other = frame.assign(diagnosis=frame["diagnosis"].mask(frame.index == 0, "DF"))
     assert provenance.state(frame) == provenance.state(frame.sample(frac=1, random_state=0))
     assert provenance.state(frame)["digest"] != provenance.state(other)["digest"]
+
+
+@pytest.mark.parametrize("column", ["part", "fold", "copy_of"])
+def test_parts_folds_and_copies_are_part_of_the_state_where_a_table_has_them(photographs, tmp_path, column):
+    frame = datasets.read(photographs)
+    plain = provenance.state(frame)
+    empty = frame.assign(**{column: pd.array([pd.NA] * len(frame), dtype="Int64" if column == "fold" else "string")})
+    assert provenance.state(empty) == plain  # as audits have it that were made before these columns counted
+    values = {"part": "train", "fold": 1, "copy_of": "ISIC_0000001"}
+    told = empty.assign(**{column: empty[column].fillna(values[column])})
+    assert provenance.state(told)["digest"] != plain["digest"]
+    other = told.assign(**{column: told[column].mask(told.index == 0)})
+    assert provenance.state(other)["digest"] not in (plain["digest"], provenance.state(told)["digest"])
+
+
+def test_parts_that_changed_or_went_since_the_audit_make_it_one_of_other_data(photographs, tmp_path):
+    frame = datasets.read(photographs)
+    names = np.where(np.arange(len(frame)) % 2 == 0, "train", "test")
+    told = tmp_path / "told.csv"
+    datasets.table.save(frame.assign(part=names), told)
+    audit_data(told, out=tmp_path / "audit")
+    kept = survey(told, looking=Looking(audit=tmp_path / "audit")).scanned
+    assert kept["part"].tolist() == names.tolist()
+    for changed in (frame.assign(part=np.roll(names, 3)), frame):
+        datasets.table.save(changed, told)
+        with pytest.raises(DataError, match="is not of these photographs and labels as they are now"):
+            survey(told, looking=Looking(audit=tmp_path / "audit"))
+
+
+def test_what_the_table_says_is_that_of_the_table_just_read(photographs, tmp_path):
+    frame = datasets.read(photographs)
+    told = tmp_path / "told.csv"
+    datasets.table.save(frame.assign(age=40, hospital="A"), told)
+    audit_data(told, out=tmp_path / "audit")
+    # Neither decides what the audit found, so it stays valid; the rows stand in another order.
+    datasets.table.save(frame.assign(age=range(len(frame)), hospital="B").iloc[::-1], told)
+    again = survey(told, looking=Looking(audit=tmp_path / "audit")).scanned.set_index("path")
+    expected = pd.Series(range(len(frame)), index=frame["path"])
+    assert again["age"].astype(int).to_dict() == expected.to_dict()
+    assert set(again["hospital"]) == {"B"}
+    assert again["sha256"].notna().any()
+    limited = survey(told, limit=9, looking=Looking(audit=tmp_path / "audit")).scanned
+    assert limited.set_index("path")["age"].astype(int).to_dict().items() <= expected.to_dict().items()
+
+
+def test_a_table_of_photographs_that_does_not_go_with_its_audit_is_refused(photographs, tmp_path):
+    audit_data(photographs, out=tmp_path / "audit")
+    found = pd.read_parquet(tmp_path / "audit" / provenance.AUDITED)
+    found.assign(diagnosis="DF").to_parquet(tmp_path / "audit" / provenance.AUDITED)
+    with pytest.raises(DataError, match="names other photographs than"):
+        survey(photographs, looking=Looking(audit=tmp_path / "audit"))
 
 
 def test_what_is_not_usable_is_not_trained_on():

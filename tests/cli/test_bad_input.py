@@ -245,6 +245,24 @@ def test_a_recipe_is_refused_before_any_work(body, said, refused):
     assert not Path("RUN").exists()
 
 
+@pytest.mark.parametrize("command", ["run", "train", "cross-validate", "learning-curve", "tune"])
+def test_weights_of_a_training_in_a_recipe_are_refused_by_every_command_that_trains(command, refused):
+    _folders("set", melanoma=2, nevus=2)
+    np.savez("weights.npz", **{"stage1_conv1/kernel": np.zeros((3, 3, 3, 4))})
+    search = '[search]\n"network.dropout" = [0.0, 0.1]'
+    Path("mine.toml").write_text(f'extends = "small-cnn"\n[network]\nweights = "weights.npz"\n{search}\n')
+    assert "--from RUN" in refused(command, "set", "--recipe", "mine.toml", "--out", "OUT")
+    assert not Path("OUT").exists()
+
+
+def test_weights_of_a_training_among_the_choices_of_a_search_are_refused(refused):
+    _folders("set", melanoma=2, nevus=2)
+    np.savez("weights.npz", **{"stage1_conv1/kernel": np.zeros((3, 3, 3, 4))})
+    Path("mine.toml").write_text('extends = "small-cnn"\n[search]\n"network.weights" = ["none", "weights.npz"]\n')
+    assert "--from RUN" in refused("tune", "set", "--recipe", "mine.toml", "--out", "OUT")
+    assert not Path("OUT").exists()
+
+
 def test_impossible_options(refused):
     _folders("set", melanoma=2, nevus=2)
     for words in (["--limit", 0], ["--epochs", 0], ["--threads", 0], ["--seed", -1], ["--spelling", "mole=XX"]):

@@ -27,7 +27,8 @@ def test_scores_have_corrected_intervals_within_what_a_score_can_be() -> None:
     assert found["n"] == 6
     assert cross_validated.fold_scores(rows(0.39))["accuracy"]["high"] <= 1.0
     table.loc[table.index[0], "melanoma_auc"] = np.nan
-    assert cross_validated.fold_scores(table)["melanoma_auc"]["value"] is None
+    undefined = cross_validated.fold_scores(table)["melanoma_auc"]
+    assert undefined == {"value": None, "low": None, "high": None, "n": 6}
 
 
 def test_differences_are_paired_by_fold() -> None:
@@ -49,8 +50,62 @@ def test_all_folds_together_tell_each_diagnosis() -> None:
     assert found["confusion"] == [[20, 20], [0, 40]]
     assert found["per_class"]["MEL"]["sensitivity"]["value"] == 0.5
     assert found["per_class"]["NV"]["sensitivity"]["value"] == 1
-    assert found["per_class"]["NV"]["precision"] == pytest.approx(40 / 60)
+    assert "precision" not in found["per_class"]["NV"]  # it would depend on how frequent each is in the set
     assert found["per_class"]["MEL"]["n"] == 20
+    assert (found["per_class"]["MEL"]["groups"], found["per_class"]["MEL"]["too_few"]) == (10, False)
+    of_two = cross_validated.pooled(p, labels, np.arange(40) // 10, ("MEL", "NV"))["per_class"]["MEL"]
+    assert (of_two["n"], of_two["groups"], of_two["too_few"]) == (20, 2, True)
+
+
+def test_baselines_are_fitted_without_the_fold_that_they_judge() -> None:
+    labels = np.array([0] * 12 + [1] * 8)
+    images = np.where(labels == 0, 40, 200).astype(np.uint8)[:, None, None, None] * np.ones((1, 8, 8, 3), np.uint8)
+    folds = np.stack([np.arange(20) % 2, np.arange(20) % 4 // 2])
+    found = cross_validated.baselines(labels, folds, 3, images)
+    largest, colour = found[cross_validated.LARGEST], found[cross_validated.COLOURS]
+    np.testing.assert_allclose(largest[0, 0], [0.6, 0.4, 0])
+    assert (largest.argmax(axis=2) == 0).all()
+    np.testing.assert_array_equal(colour.argmax(axis=2), [labels, labels])
+    alone = cross_validated.baselines(labels, (labels == 0)[None].astype(int), 3, images)
+    assert set(alone) == {cross_validated.LARGEST}
+    np.testing.assert_array_equal(alone[cross_validated.LARGEST][0, :12], [[0, 1, 0]] * 12)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said", "unsaid"),
+    [
+        ({}, "and copies of one photograph, stand in one fold", "assumed"),
+        (
+            {"audited": False},
+            "copies of one photograph may not have been searched for",
+            "and copies of one photograph,",
+        ),
+        ({"grouped": False, "torn": 3}, "3 photographs, lesions or patients stand in several", "in one fold"),
+        ({"grouped": False, "by_group": False}, "divides single photographs", "in one fold"),
+        ({"lesions": {"known": 1, "assumed": 30}}, "1 lesion is known by id, 30 assumed", "All lesions"),
+        ({"fixed_folds": "mine.csv"}, "those of mine.csv", "assumed"),
+    ],
+)
+def test_no_more_is_claimed_of_the_folds_than_holds(changes: dict[str, object], said: str, unsaid: str) -> None:
+    told = {"protocol": "clean", "grouped": True, "by_group": True, "audited": True, "closed": 0, "torn": 0}
+    told |= {"lesions": {"known": 31, "assumed": 0}, **changes}
+    for text in (
+        " ".join(cross_validated.notes(["a"], 5, 2, told)),
+        " ".join(learning_curve.notes(told, 3, 1, tuned=False)),
+    ):
+        assert said in text
+        assert unsaid not in text
+
+
+def test_a_curve_counts_lesions_only_where_all_are_known() -> None:
+    known = {"grouped": True, "by_group": True, "lesions": {"known": 31, "assumed": 0}}
+    assert learning_curve.unit(known) == "lesions"
+    assert learning_curve.unit({**known, "lesions": {"known": 1, "assumed": 2}}) == "known or assumed lesions"
+    assert learning_curve.unit({**known, "grouped": False, "by_group": False}) == "photographs"
+    assert learning_curve.unit({**known, "grouped": False, "by_group": True}) == "lesions"  # torn by fixed folds
+    words = learning_curve.laws(curve(), folds=3, unit="photographs")["balanced_accuracy"]["words"]
+    assert "with 480 photographs in training" in words
+    assert "lesions" not in words
 
 
 def test_the_notes_say_what_flatters() -> None:

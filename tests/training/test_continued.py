@@ -10,6 +10,7 @@ import pytest
 
 import melascope
 from melascope.datasets import table as tables
+from melascope.datasets.identity import symmetric_hashes
 from melascope.datasets.split import PARTS
 from melascope.errors import DataError, RunError
 from melascope.training import checkpoint, continued
@@ -49,7 +50,7 @@ def _rows(*rows: dict[str, object]) -> pd.DataFrame:
 
 def _before(*rows: dict[str, object], **changes: object) -> Before:
     known = _rows(*rows)[list(TELLS)]
-    return Before(**{"name": "RUN", "known": known, "opened": False, "cross_fitted": False, **changes})  # type: ignore[arg-type]
+    return Before(**{"name": "RUN", "known": known, "opened": (), "cross_fitted": False, **changes})  # type: ignore[arg-type]
 
 
 def _many(start: int, count: int) -> list[dict[str, object]]:
@@ -75,6 +76,31 @@ def test_known_photographs_keep_their_parts_by_id_bytes_lesion_patient_and_looks
     assert found.fillna("new").tolist() == ["train", "tune", "test", "train", "calibrate", "new", "train", "train"]
 
 
+def _changed(bits: int, hexadecimal: str) -> str:
+    flips = np.zeros(256, dtype=np.uint8)
+    flips[:bits] = 1
+    return (np.frombuffer(bytes.fromhex(hexadecimal), np.uint8) ^ np.packbits(flips)).tobytes().hex()
+
+
+def test_looks_count_for_photographs_that_are_known_by_other_things_too() -> None:
+    known = _before(
+        {"n": 1, "part": "train"}, {"n": 2, "part": "test"}, {"n": 3, "part": "test", "lesion_id": "L"}
+    ).known  # fmt: skip
+    # By name and lesion these stood in the test part; what they show was learnt from.
+    rows = _rows(
+        {"n": 2, "phash": _hash(1)}, {"n": 4, "lesion_id": "L", "phash": _hash(1)}, {"n": 5, "lesion_id": "L"},
+        {"n": 6, "phash": _changed(31, _hash(1))}, {"n": 7, "phash": _changed(60, _hash(1))},
+    )  # fmt: skip
+    assert known_parts(rows, known).fillna("new").tolist() == ["train", "train", "train", "train", "new"]
+
+
+def test_a_photograph_that_was_turned_is_known_again() -> None:
+    known = _before({"n": 1, "part": "tune"}).known
+    forms = symmetric_hashes(known["phash"])
+    rows = _rows(*({"n": 10 + i, "phash": form.tobytes().hex()} for i, form in enumerate(forms)))
+    assert known_parts(rows, known).tolist() == ["tune"] * 8
+
+
 def test_a_group_that_stood_apart_goes_to_training() -> None:
     known = _before({"n": 1, "part": "train"}, {"n": 2, "part": "test"}).known
     # A new photograph shows that both are of one patient.
@@ -89,7 +115,7 @@ def test_new_photographs_are_split_and_the_known_ones_are_not() -> None:
     assert parts.part[:40].tolist() == [PARTS[i % 4] for i in range(40)]
     assert set(parts.part[40:]) >= {"train", "calibrate", "test"}
     assert sentences == []
-    again, sentences = keep_parts(rows, _before({"n": 0, "part": "train"}, opened=True), seed=1, group="group")
+    again, sentences = keep_parts(rows, _before({"n": 0, "part": "train"}, opened=("RUN",)), seed=1, group="group")
     assert "opened before" in sentences[0]
     assert again.part[0] == "train"
 
@@ -163,6 +189,11 @@ def test_a_run_goes_on_from_another_with_more_photographs(first, tmp_path: Path)
     assert set(old.index) <= set(known["sha256"])
     assert continued.words(continued.record(third.folder)).count("went on from") == 2
     assert "was opened before" in third.summary()
+    # The one in between was trained only, and its own test part stayed closed: that of the second still counts.
+    fourth = melascope.train(drawn, tmp_path / "fourth", from_run=third.path, limit=60, **options)
+    opened = [warning for warning in fourth.warnings if "was opened before" in warning]
+    assert [warning.split(",")[0] for warning in opened] == ["The test part of more"]
+    assert continued.words(continued.record(fourth.folder)).count("was opened before") == 1
 
 
 @pytest.mark.train

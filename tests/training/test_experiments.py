@@ -15,6 +15,7 @@ from melascope.cli import cross_validate as cli_folds
 from melascope.cli import learning_curve as cli_curve
 from melascope.errors import DataError, RunError
 from melascope.training.cross_validated import CrossValidated, cross_validate_data
+from melascope.training.experiment import Experiment, Material, Reading
 from melascope.training.learning_curve import LearningCurve, learning_curve, nested
 
 pytestmark = pytest.mark.train
@@ -146,11 +147,120 @@ def test_folds_and_parts_of_a_file_are_used(
     assert apart.result["closed"] > found.result["closed"]
 
 
+def _divided(found: CrossValidated, target: Path, **columns: Any) -> Path:
+    """Write the photographs of an experiment as a table of a user's, with columns of its own."""
+    rows = pd.read_parquet(found.path / "table.parquet")
+    kept = rows[["image_id", "path", "diagnosis", "lesion_id", "patient_id"]]
+    kept.assign(**{name: make(rows) for name, make in columns.items()}).to_parquet(target, index=False)
+    return target
+
+
+def _material(data: Path, out: Path, **options: Any) -> Material:
+    return Experiment(out, "cross-validation", {}, Reading(data, **options)).material()
+
+
+def _halves(rows: pd.DataFrame, names: tuple[Any, Any] = ("test", "train")) -> pd.Series:
+    rank = rows["group"].rank(method="dense").astype(int)
+    return pd.Series(np.where(rank % 4 == 0, names[0], names[1]), index=rows.index)
+
+
+def _tear(column: pd.Series, rows: pd.DataFrame, other: Any) -> pd.Series:
+    """Put one photograph of a group of several into another part."""
+    several = rows["group"].duplicated(keep=False) & (column != other)
+    return column.where(rows.index != several.idxmax(), other)
+
+
+def test_the_test_part_of_a_divided_table_stays_closed(found: CrossValidated, tmp_path: Path) -> None:
+    data = _divided(found, tmp_path / "divided.parquet", part=_halves)
+    material = _material(data, tmp_path / "CV")
+    told = pd.read_parquet(data)
+    closed = set(told["image_id"][told["part"] == "test"])
+    assert closed
+    assert closed.isdisjoint(material.table["image_id"])
+    assert material.told["closed"] == len(closed)
+    assert not any("No test part was closed" in warning for warning in material.told["warnings"])
+    torn = _divided(found, tmp_path / "torn.parquet", part=lambda rows: _tear(_halves(rows), rows, "test"))
+    with pytest.raises(DataError, match="stands in several parts"):
+        _material(torn, tmp_path / "torn")
+    used = _material(torn, tmp_path / "used", unaudited=True)
+    assert any("of the closed test part can also be found here" in warning for warning in used.told["warnings"])
+    whole = _divided(found, tmp_path / "whole.parquet")
+    assert any("No test part was closed" in text for text in _material(whole, tmp_path / "whole").told["warnings"])
+
+
+def test_folds_of_a_table_are_used_where_they_are_asked_for(
+    found: CrossValidated, recipes: list[Path], tmp_path: Path
+) -> None:
+    data = _divided(found, tmp_path / "folds.parquet", fold=lambda rows: _halves(rows, (1, 2)))
+    drawn_anew = _material(data, tmp_path / "drawn")
+    assert "fold" not in drawn_anew.table or drawn_anew.table["fold"].isna().all()
+    assert any("--parts table uses it" in warning for warning in drawn_anew.told["warnings"])
+    given = cross_validate_data(data, tmp_path / "CV", recipes[0], folds=5, parts="table")
+    assert given.result["folds"] == 2
+    assert given.result["fixed_folds"] == f"{data} (its column fold)"
+    assert any("--folds has no say" in note for note in given.result["notes"])
+    assert "--parts table" in given.result["command"]
+    torn = _divided(found, tmp_path / "torn.parquet", fold=lambda rows: _tear(_halves(rows, (1, 2)), rows, 1))
+    with pytest.raises(DataError, match="stands in several parts"):
+        _material(torn, tmp_path / "torn", parts="table")
+    with pytest.raises(DataError, match="column fold gives"):
+        _material(_divided(found, tmp_path / "none.parquet"), tmp_path / "none", parts="table")
+
+
+def test_torn_folds_are_counted_and_flatter(found: CrossValidated, recipes: list[Path], tmp_path: Path) -> None:
+    data = _divided(found, tmp_path / "torn.parquet", fold=lambda rows: _tear(_halves(rows, (1, 2)), rows, 1))
+    torn = cross_validate_data(data, tmp_path / "CV", recipes[0], parts="table", unaudited=True)
+    assert torn.result["torn"] == 1
+    assert torn.result["optimistic"]
+    assert not torn.result["grouped"]
+    assert torn.result["groups"] < torn.result["photographs"]  # intervals resample lesions all the same
+    page = (torn.path / "report.html").read_text(encoding="utf-8")
+    assert "1 photograph, lesion or patient stands in several of these folds" in page
+    assert "lesions that it has not seen" not in page
+    assert "stand in one fold" not in page
+
+
+def test_lesions_that_are_assumed_are_counted_and_not_claimed(
+    found: CrossValidated, drawn: Path, recipes: list[Path], tmp_path: Path
+) -> None:
+    assert found.result["lesions"]["assumed"] == 0
+    assert "lesions that it has not seen" in (found.path / "report.html").read_text(encoding="utf-8")
+    unknown = cross_validate_data(drawn, tmp_path / "CV", recipes[0], folds=2)
+    assert unknown.result["lesions"] == {"known": 0, "assumed": unknown.result["photographs"]}
+    page = (unknown.path / "report.html").read_text(encoding="utf-8")
+    assert "lesions that it has not seen" not in page
+    assert "assumed (one photograph, one lesion)" in page
+
+
+def test_a_recipe_that_was_changed_is_refused_before_its_record_is_overwritten(
+    found: CrossValidated, drawn: Path, recipes: list[Path], tmp_path: Path
+) -> None:
+    before = (found.path / "first.toml").read_text()
+    (tmp_path / "first.toml").write_text(recipes[0].read_text().replace("widths = [4]", "widths = [5]"))
+    with pytest.raises(RunError, match='another recipe called "first"'):
+        _validate(drawn, tmp_path / "first.toml", found.path, repeats=2)
+    assert (found.path / "first.toml").read_text() == before
+
+
+def test_baselines_stand_on_the_same_folds(found: CrossValidated) -> None:
+    baselines = found.result["baselines"]
+    assert set(baselines) == {"the largest class always", "colour histogram and logistic regression"}
+    for one in baselines.values():
+        sizes = [(row["seed"], row["fold"], row["n"]) for row in one["by_fold"]]
+        assert sizes == [(r["seed"], r["fold"], r["n"]) for r in found.result["recipes"]["first"]["by_fold"]]
+    # Drawn lesions have the colours of their diagnoses.
+    largest, colour = (one["scores"]["balanced_accuracy"]["value"] for one in baselines.values())
+    assert largest < 0.3 < colour
+    assert "baseline: the largest class always" in (found.path / "report.html").read_text(encoding="utf-8")
+
+
 def test_as_filed_divides_single_photographs_and_says_so(drawn: Path, recipes: list[Path], tmp_path: Path) -> None:
     filed = cross_validate_data(drawn, tmp_path / "CV", recipes[0], folds=2, protocol="as-filed")
     assert filed.result["optimistic"]
     assert filed.result["groups"] == filed.result["photographs"]
-    assert "optimistic protocol" in (filed.path / "report.html").read_text(encoding="utf-8")
+    page = (filed.path / "report.html").read_text(encoding="utf-8")
+    assert "optimistic protocol" in page
+    assert "lesions that it has not seen" not in page
 
 
 def test_two_recipes_of_one_name_are_refused(drawn: Path, recipes: list[Path], tmp_path: Path) -> None:

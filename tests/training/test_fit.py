@@ -14,7 +14,7 @@ import pytest
 from melascope.errors import DataError, RunError
 from melascope.training import networks
 from melascope.training import recipe as recipes
-from melascope.training.fit import HISTORY, fit, predict_logits
+from melascope.training.fit import HISTORY, fingerprint, fit, predict_logits
 
 pytestmark = pytest.mark.train
 HERE = Path(__file__).parent
@@ -253,6 +253,18 @@ def test_a_loss_that_explodes_is_told(tiny: recipes.Recipe, photos: Any, tmp_pat
     )
     with pytest.raises(RunError, match=r"stopped being a number.*learning_rate"):
         fit(wild.replace(schedule={"epochs": 30}), *photos.arguments, tmp_path)
+
+
+def test_the_weights_that_a_training_begins_with_decide_it_by_content_not_by_name(photos: Any, tmp_path: Path) -> None:
+    def mark(name: str, value: float) -> str:
+        np.savez(tmp_path / name, mobilenetv20_features_conv0_weight=np.full(2, value))
+        network = {"name": "backbone", "backbone": "mobilenetv2-onnx", "weights": str(tmp_path / name)}
+        recipe = recipes.parse({"data": {"size": 32}, "network": network})
+        return fingerprint(recipe, *photos.arguments, seed=0)
+
+    first = mark("a.npz", 1.0)
+    assert mark("b.npz", 1.0) == first
+    assert mark("a.npz", 2.0) != first
 
 
 def test_tensorboard_events_are_written_when_asked_for(tiny: recipes.Recipe, photos: Any, tmp_path: Path) -> None:

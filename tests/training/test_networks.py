@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from melascope.errors import RunError
+from melascope.errors import RecipeError, RunError
 from melascope.training import networks
 from melascope.training import recipe as recipes
 
@@ -92,17 +92,27 @@ def test_weights_come_back(tmp_path: Path) -> None:
     np.testing.assert_array_equal(outputs(again)["logits"], outputs(model)["logits"])
 
 
-def test_weights_of_another_network_are_refused_and_partly_taken(tmp_path: Path) -> None:
+def test_weights_of_another_network_are_refused_or_partly_taken(tmp_path: Path) -> None:
     networks.save_weights(networks.build(small(), 4), tmp_path / "weights.npz")
     with pytest.raises(RunError, match="another network"):
         networks.load_weights(networks.build(small(), 5), tmp_path / "weights.npz")
-    start = small(weights=str(tmp_path / "weights.npz"))
-    _, served = networks.build_for_training(start, 5)
+    served = networks.build(small(), 5)
+    networks.load_weights(served, tmp_path / "weights.npz", partly=True)
     taken = dict(np.load(tmp_path / "weights.npz"))
     kernels = {weight.path: np.asarray(weight) for weight in served.weights}
     np.testing.assert_array_equal(kernels["stage1_conv1/kernel"], taken["stage1_conv1/kernel"])
     with pytest.raises(RunError, match="does not exist"):
         networks.load_weights(served, tmp_path / "gone.npz")
+
+
+def test_weights_that_became_those_of_a_training_since_the_recipe_was_read_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "w.npz"
+    np.savez(file, mobilenetv20_features_conv0_weight=np.zeros(2))
+    network = {"name": "backbone", "backbone": "mobilenetv2-onnx", "weights": str(file)}
+    recipe = recipes.parse({"data": {"size": 32}, "network": network})
+    networks.save_weights(networks.build(small(), 4), file)
+    with pytest.raises(RecipeError, match="--from RUN"):
+        networks.build_for_training(recipe, 4)
 
 
 def test_half_precision_keeps_float32_outputs_and_nearly_the_logits() -> None:

@@ -106,9 +106,35 @@ def test_extends_changes_only_what_it_names(tmp_path: Path) -> None:
 
 
 def test_weights_are_found_beside_the_recipe(tmp_path: Path) -> None:
-    np.savez(tmp_path / "w.npz", a=np.zeros(2))
-    recipe = recipes.load(write(tmp_path, "[data]\nsize = 64\n[network]\nweights = 'w.npz'"))
+    np.savez(tmp_path / "w.npz", mobilenetv20_features_conv0_weight=np.zeros(2))
+    recipe = recipes.load(write(tmp_path, "extends = 'mobilenetv2-finetuned'\n[network]\nweights = 'w.npz'"))
     assert recipe.network.weights == str(tmp_path / "w.npz")
+
+
+@pytest.mark.parametrize("base", ["small-cnn", "mobilenetv2-finetuned", "efficientnetv2-finetuned"])
+@pytest.mark.parametrize("name", ["weights.npz", "of-another.npz"])
+def test_weights_of_a_training_are_refused_and_pointed_to_from(base: str, name: str, tmp_path: Path) -> None:
+    # Nothing in such a file tells which photographs must not judge; --from looks into the run.
+    own = {"stage1_conv1/kernel": np.zeros((3, 3, 3, 4)), "head/bias": np.zeros(4)}
+    np.savez(tmp_path / name, **(own if name == "weights.npz" else {"conv1.weight": np.zeros(3)}))
+    with pytest.raises(RecipeError, match=r"nobody can say which photographs.*--from RUN") as caught:
+        recipes.load(write(tmp_path, f"extends = '{base}'\n[network]\nweights = '{name}'"))
+    assert name in str(caught.value)
+    with pytest.raises(RecipeError, match="--from RUN"):
+        recipes.load(base).replace(network={"weights": str(tmp_path / name)})
+
+
+def test_weights_of_a_training_by_another_ending_start_no_network_without_a_backbone(tmp_path: Path) -> None:
+    np.savez(tmp_path / "weights.npz", a=np.zeros(2))
+    (tmp_path / "weights.npz").rename(tmp_path / "weights.h5")
+    with pytest.raises(RecipeError, match="--from RUN"):
+        recipes.load(write(tmp_path, "extends = 'small-cnn'\n[network]\nweights = 'weights.h5'"))
+
+
+def test_arrays_of_the_zoo_are_for_its_own_backbones(tmp_path: Path) -> None:
+    np.savez(tmp_path / "w.npz", mobilenetv20_features_conv0_weight=np.zeros(2))
+    with pytest.raises(RecipeError, match="of the ONNX model zoo, not of EfficientNetV2B0"):
+        recipes.load(write(tmp_path, "extends = 'efficientnetv2-finetuned'\n[network]\nweights = 'w.npz'"))
 
 
 def test_replace_is_checked_like_a_file() -> None:

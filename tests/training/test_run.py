@@ -276,6 +276,22 @@ def test_as_filed_is_called_optimistic_and_says_how_much_it_leaks(photographs, r
     assert "optimistic" in run.report.read_text(encoding="utf-8").lower()
 
 
+def test_as_published_leads_with_the_copies_that_it_judges_on(recipe, tmp_path):
+    """As the projects did it: what judges was trained on too, and the page says how much of it."""
+    from melascope.images.synthetic_set import write_dataset
+
+    few = write_dataset(tmp_path / "few", photographs=60, seed=5, size=32)
+    run = melascope.run(few, tmp_path / "run", recipe=recipe, protocol="as-published", epochs=1)
+    metrics, table = run.metrics, run.table
+    assert metrics["optimistic"]
+    assert metrics["headline"] == "test"
+    learnt = set(table.loc[table["part"] != "test", "photograph"])
+    known = table.loc[table["part"] == "test", "photograph"].isin(learnt)
+    assert known.mean() > 0.5
+    assert metrics["trained_on"]["images"] == int(known.sum())
+    assert "as-published" in run.report.read_text(encoding="utf-8")
+
+
 def test_limit_uses_some_of_each_class(photographs, recipe, tmp_path):
     run = melascope.run(
         photographs, tmp_path / "run", recipe=recipe, limit=120, epochs=1, authority=[photographs / "metadata.csv"]

@@ -114,7 +114,7 @@ def test_parts_of_ones_own_are_kept_unless_they_tear_a_lesion_apart(photographs,
     assert len(rows) > 1
     torn.loc[rows, "part"] = ["train", *["calibrate"] * (len(rows) - 1)]
     write(torn, tmp_path / "torn.csv")
-    with pytest.raises(DataError, match="stands? in several parts"):
+    with pytest.raises(DataError, match=r"stands? in several parts"):
         melascope.train(photographs, tmp_path / "C", recipe=recipe, authority=authority, parts=tmp_path / "torn.csv")
     melascope.audit_data(photographs, out=tmp_path / "AUDIT", authority=authority)
     asked = {"authority": authority, "parts": tmp_path / "torn.csv", "audit": tmp_path / "AUDIT", "unaudited": True}

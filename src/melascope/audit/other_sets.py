@@ -16,6 +16,7 @@ import pandas as pd
 
 from melascope.audit.problems import Found, problems, readable
 from melascope.bundle import load_bundle
+from melascope.bundle.trained_on import SAME_PHOTOGRAPH
 from melascope.datasets import find_same, read, scan
 from melascope.datasets.identity import symmetric_hashes
 from melascope.errors import DataError
@@ -24,9 +25,6 @@ from melascope.progress import Progress, silent
 PathLike = str | os.PathLike[str]
 
 BUNDLE_ENDING = ".melascope"
-# Of 256 bits, against a bundle, which keeps hashes and no pixels: copies of one photograph, resized or
-# squashed, differ in 31 at most over the ISIC sets; of different ones none was seen below 83.
-_SAME_PHOTOGRAPH = 40
 # An archive gives each number once; other names, such as 1.jpg, say nothing across sets.
 _ARCHIVE_ID = r"ISIC_\d{7}"
 
@@ -82,7 +80,7 @@ def _in_bundle(table: pd.DataFrame, path: Path) -> dict[int, str]:
     for row, identical, bits in zip(rows, same_bytes, nearest, strict=True):
         if identical:
             found[int(row)] = "trained on the same file"
-        elif bits <= _SAME_PHOTOGRAPH:
+        elif bits <= SAME_PHOTOGRAPH:
             found[int(row)] = f"trained on a photograph whose hash differs in {bits} of 256 bits"
     return found
 

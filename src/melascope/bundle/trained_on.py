@@ -17,9 +17,10 @@ _CHUNK = 1 << 22
 WIDTH = 32
 """Bytes of either fingerprint."""
 SAME_PHOTOGRAPH = 40
-"""By so many of 256 bits at most two perceptual hashes of one photograph differ.
+"""Two photographs are taken for one where their perceptual hashes differ in at most so many of 256 bits.
 
-Copies over the ISIC sets, resized or squashed, differ in up to 31.
+Copies over the ISIC sets, resized or squashed, differ in up to 31. Among 15 million pairs of different lesions of
+HAM10000 one pair is within 40 bits, but 135 are within 64: too many to call them copies.
 """
 
 

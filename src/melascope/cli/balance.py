@@ -67,10 +67,7 @@ def balance(
         click.echo(json.dumps({"settings": settings.to_json(), "table": str(csv), **told}, indent=1))
     else:
         _print(told, csv)
-    if unreadable:
-        files = "1 file" if unreadable == 1 else f"{unreadable:,} files"
-        console.warn(f"{files} could not be read; melascope data audit names them.")
-    return 1 if unreadable else 0
+    return console.ended(unreadable)
 
 
 def _told(table: Any, copies: Any) -> dict[str, Any]:

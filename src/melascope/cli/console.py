@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
+from melascope.counted import plural
 from melascope.progress import Progress
 
 messages = Console(stderr=True, highlight=False)
@@ -33,6 +34,14 @@ def error(text: str) -> None:
 def warn(text: str) -> None:
     """Write a warning to stderr."""
     messages.print(f"[yellow]Note:[/] {_escape(text)}", soft_wrap=True)
+
+
+def ended(unreadable: int) -> int:
+    """Return the exit code of a command that is done, and say how many files could not be read."""
+    if unreadable:
+        them = "it" if unreadable == 1 else "them"
+        warn(f"{plural(unreadable, 'file')} could not be read; melascope data audit names {them}.")
+    return 1 if unreadable else 0
 
 
 def check_file(out: Path | None) -> None:

@@ -36,7 +36,8 @@ def experiment_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--parts",
             metavar="FILE",
-            help="CSV with image_id and part, whose test stays closed, or fold, which is used; or ham10000-folds.",
+            help="CSV with image_id and part, whose test stays closed, or fold, which is used; or ham10000-folds; "
+            "or table: the column fold of DATA.",
         ),
         click.option(
             "--audit",
@@ -91,7 +92,7 @@ def cross_validate(data: Path, spelling: tuple[str, ...], recipe: tuple[str, ...
         if row["score"] in _NAMES:
             console.results.print(f"{row['name']}: {_shown(row, '+')}", markup=False, soft_wrap=True)
     console.results.print(f"Report: {found.path / 'report.html'}", markup=False, soft_wrap=True)
-    return 1 if found.unreadable else 0
+    return console.ended(found.unreadable)
 
 
 def _say(recipe: str, row: dict[str, float]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from rich.table import Table
@@ -37,9 +37,6 @@ KINDS = (
 MOST_COLUMNS = 10
 WRITTEN = ("audit.json", "problems.csv", "clean.csv", "clean.parquet", "audited.parquet", "excluded.csv", "report.html")
 """What an audit writes into its folder."""
-
-if TYPE_CHECKING:
-    from melascope.audit.survey import Survey
 
 protocol_option = click.option(
     "--protocol", type=click.Choice(["clean", "as-filed"]), default="clean", show_default=True, help="Which rows count."
@@ -125,14 +122,6 @@ def audit(
     return 1 if failing or survey.unreadable else 0
 
 
-def _ended(survey: Survey) -> int:
-    """Return the exit code of a command that is done, and say how many files could not be read."""
-    if survey.unreadable:
-        them = "it" if survey.unreadable == 1 else "them"
-        console.warn(f"{plural(survey.unreadable, 'file')} could not be read; melascope data audit names {them}.")
-    return 1 if survey.unreadable else 0
-
-
 def _spare(out: Path | None, *inputs: Path | None) -> None:
     """Refuse an output that would overwrite what is read."""
     if out is not None and any(given is not None and out.resolve() == given.resolve() for given in inputs):
@@ -174,7 +163,7 @@ def show(data_path: Path, out: Path | None, seed: int, as_json: bool, spelling: 
     counts = class_counts(survey.scanned)
     if as_json:
         click.echo(json.dumps(counts, indent=1))
-        return _ended(survey)
+        return console.ended(survey.unreadable)
     table = Table("diagnosis", *counts["splits"], "all", "share")
     for row in counts["rows"]:
         table.add_row(
@@ -184,7 +173,7 @@ def show(data_path: Path, out: Path | None, seed: int, as_json: bool, spelling: 
     console.results.print(counts["sentence"], markup=False, soft_wrap=True)
     if out:
         console.results.print(f"Page: {out}", markup=False, soft_wrap=True)
-    return _ended(survey)
+    return console.ended(survey.unreadable)
 
 
 @data.command()
@@ -256,7 +245,7 @@ def split(
         )
     if as_json:
         click.echo(json.dumps(result.to_json(), indent=1))
-        return _ended(survey)
+        return console.ended(survey.unreadable)
     # Beyond what fits beside each other, a row for each fold.
     shown = result.counts if len(result.counts.columns) <= MOST_COLUMNS else result.counts.T
     table = Table("diagnosis" if shown is result.counts else "", *map(str, shown.columns))
@@ -268,7 +257,7 @@ def split(
         console.results.print(sentence, markup=False, soft_wrap=True)
     console.results.print(f"Table: {out}", markup=False, soft_wrap=True)
     console.results.print(f"Page: {result.page}", markup=False, soft_wrap=True)
-    return _ended(survey)
+    return console.ended(survey.unreadable)
 
 
 def _fractions(pairs: tuple[str, ...]) -> dict[str, float] | None:
@@ -307,4 +296,4 @@ def pack(data_path: Path, size: int, geometry: str, spelling: tuple[str, ...], *
         markup=False,
         soft_wrap=True,
     )
-    return _ended(survey)
+    return console.ended(survey.unreadable)

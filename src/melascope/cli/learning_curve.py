@@ -57,4 +57,4 @@ def learning_curve(data: Path, spelling: tuple[str, ...], **options: Any) -> int
     for fit in found.result["fits"].values():
         console.results.print(fit["words"], markup=False, soft_wrap=True)
     console.results.print(f"Report: {found.path / 'report.html'}", markup=False, soft_wrap=True)
-    return 1 if found.unreadable else 0
+    return console.ended(found.unreadable)

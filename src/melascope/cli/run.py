@@ -150,7 +150,7 @@ def run(data: Path, spelling: tuple[str, ...], **options: Any) -> int:
     for warning in result.warnings:
         console.warn(warning)
     console.results.print(result.summary(), markup=False, soft_wrap=True)
-    return 1 if result.unreadable else 0
+    return console.ended(result.unreadable)
 
 
 @click.command()
@@ -173,4 +173,4 @@ def train(data: Path, spelling: tuple[str, ...], **options: Any) -> int:
     for warning in result.warnings:
         console.warn(warning)
     console.results.print(result.summary(), markup=False, soft_wrap=True)
-    return 1 if result.unreadable else 0
+    return console.ended(result.unreadable)

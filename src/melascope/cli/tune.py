@@ -75,4 +75,4 @@ def tune(data: Path, spelling: tuple[str, ...], **options: Any) -> int:
     for warning in found.warnings:
         console.warn(warning)
     console.results.print(found.summary(), markup=False, soft_wrap=True)
-    return 0
+    return console.ended(found.unreadable)

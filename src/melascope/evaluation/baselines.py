@@ -120,12 +120,7 @@ def colour_histogram(
         DataError: When a part has no labelled row, or training holds one class only.
         MissingExtraError: Without scikit-learn.
     """
-    try:
-        from sklearn.linear_model import LogisticRegression
-        from sklearn.pipeline import make_pipeline
-        from sklearn.preprocessing import StandardScaler
-    except ImportError:
-        raise MissingExtraError("train", "The colour-histogram baseline") from None
+    model = colour_model()
     classes, train, test = _labelled(table)
     labels = table["diagnosis"].astype("string").fillna("").to_numpy(dtype=object)
     if len(set(labels[train])) < 2:
@@ -138,11 +133,25 @@ def colour_histogram(
         report("colours", start, len(rows))
         features[part] = colours(images[part])
     report("colours", len(rows), len(rows))
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, class_weight="balanced", max_iter=2000))
     model.fit(features[train], labels[train])
     p = np.zeros((int(test.sum()), len(classes)))
     p[:, [classes.index(code) for code in model.classes_]] = model.predict_proba(features[test])
     return _judge(p, table[test], classes, "Logistic regression on colour histograms alone.", draws, seed)
+
+
+def colour_model() -> Any:
+    """Return the unfitted logistic regression on colour features, in which classes weigh the same.
+
+    Raises:
+        MissingExtraError: Without scikit-learn.
+    """
+    try:
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+    except ImportError:
+        raise MissingExtraError("train", "The colour-histogram baseline") from None
+    return make_pipeline(StandardScaler(), LogisticRegression(C=0.1, class_weight="balanced", max_iter=2000))
 
 
 def colours(images: Array) -> Array:

@@ -10,11 +10,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from melascope.counted import plural
+from melascope.evaluation.baselines import colour_model, colours
 from melascope.statistics import confusion, proportion, repeated_cv_difference
-from melascope.statistics.intervals import Array, Estimate
+from melascope.statistics.intervals import FEW, Array, Estimate
 
 SCORES = ("balanced_accuracy", "melanoma_auc", "accuracy", "log_loss")
 """In the order of tables; the last is better where it is smaller."""
+LARGEST, COLOURS = "the largest class always", "colour histogram and logistic regression"
+"""The names of the baselines."""
+_CHUNK, _SIDE = 256, 64  # photographs whose colours are counted at once; pixels of a side that are enough for it
 
 
 def by_fold(rows: pd.DataFrame, score: str) -> Array:
@@ -38,6 +43,8 @@ def fold_scores(rows: pd.DataFrame) -> dict[str, dict[str, Any]]:
 
 def _within(estimate: Estimate, score: str) -> dict[str, Any]:
     """Keep an interval, which t makes as wide on both sides, to what the score can be."""
+    if math.isnan(estimate.value):
+        return estimate.to_json()
     top = math.inf if score == "log_loss" else 1.0
     ends = (max(0.0, estimate.low), min(top, estimate.high))
     return Estimate(estimate.value, *ends, estimate.n).to_json()
@@ -76,8 +83,10 @@ def pooled(
         seed: Of the bootstrap.
 
     Returns:
-        `confusion`: `(c, c)` counts over all repeats. `per_class`: code to `sensitivity` and `precision` (with
-        intervals, of the first choice, averaged over repeats) and `n` photographs.
+        `confusion`: `(c, c)` counts over all repeats. `per_class`: code to `sensitivity` (of the first choice, averaged
+        over repeats, with its interval), `n` photographs, `groups`, and `too_few`: fewer than ten groups are not
+        judged, however many photographs they have. No precision: it depends on how frequent a diagnosis is, and here
+        that is how the set was collected.
     """
     choices = probabilities.argmax(axis=2)
     matrix = sum(confusion(labels, choice, len(classes)) for choice in choices)
@@ -86,13 +95,85 @@ def pooled(
         of_class = labels == code
         hits = (choices[:, of_class] == code).mean(axis=0)
         within = np.asarray(groups, dtype=object)[of_class]
-        said = np.asarray(matrix)[:, code]
+        number = len(set(within.tolist()))
         per_class[name] = {
             "sensitivity": proportion(hits, within, seed=seed).to_json(),
-            "precision": float(said[code] / said.sum()) if said.sum() else None,
             "n": int(of_class.sum()),
+            "groups": number,
+            "too_few": number < FEW,
         }
     return {"confusion": np.asarray(matrix).astype(int).tolist(), "per_class": per_class}
+
+
+def baselines(labels: Array, folds: Array, classes: int, images: Array) -> dict[str, Array]:
+    """Return what needs no network, on the same folds: probabilities `(repeats, n, c)` out of fold, by name.
+
+    `LARGEST` says the shares of the classes in training, so that its first choice is the largest; `COLOURS` is the
+    logistic regression of `evaluation.baselines`. It is left out where a fold leaves one class only.
+
+    Args:
+        labels: `(n,)` indices of the classes.
+        folds: `(repeats, n)`.
+        classes: How many.
+        images: `(n, h, w, 3)` uint8; may be a memory map.
+    """
+    step = max(1, max(images.shape[1:3]) // _SIDE)
+    starts = range(0, len(images), _CHUNK)
+    features = np.concatenate([colours(images[start : start + _CHUNK, ::step, ::step]) for start in starts])
+    largest, by_colour = (np.zeros((*folds.shape, classes)) for _ in range(2))
+    taught = True
+    for repeat, assigned in enumerate(folds):
+        for fold in np.unique(assigned):
+            held = assigned == fold
+            shares = np.bincount(labels[~held], minlength=classes) / (~held).sum()
+            largest[repeat, held] = shares
+            if (shares > 0).sum() < 2:
+                taught = False
+            if taught:
+                model = colour_model().fit(features[~held], labels[~held])
+                by_colour[repeat][np.ix_(held, model.classes_)] = model.predict_proba(features[held])
+    return {LARGEST: largest, **({COLOURS: by_colour} if taught else {})}
+
+
+def grouping(told: Mapping[str, Any]) -> list[str]:
+    """Return what keeps the photographs of a fold apart from those trained on, and what does not, a sentence each.
+
+    Args:
+        told: `optimistic`, `protocol`, `grouped`, `closed`, `limited`; `audited`, `by_group`, `torn`, `fixed_folds`
+            and `lesions` where they are known.
+    """
+    found = []
+    if told.get("fixed_folds"):
+        found.append(f"The folds are those of {told['fixed_folds']}; --folds has no say.")
+    torn = told.get("torn", 0)
+    if torn:
+        found.append(
+            f"{plural(torn, 'photograph, lesion or patient', 'photographs, lesions or patients')} "
+            f"{'stands' if torn == 1 else 'stand'} in several of these folds (--unaudited): networks are scored on "
+            "what they were trained on, and every number here is optimistic."
+        )
+    elif not told["grouped"]:
+        found.append(
+            f'The protocol "{told["protocol"]}" divides single photographs: copies and other photographs of a lesion '
+            "stand on both sides, and every number here is optimistic."
+        )
+    elif told.get("audited", True):
+        found.append("Photographs of one lesion or patient, and copies of one photograph, stand in one fold.")
+    else:
+        found.append(
+            "Photographs of one lesion or patient stand in one fold where their ids say so. The data are unaudited: "
+            "copies of one photograph may not have been searched for, and may stand on both sides."
+        )
+    lesions = told.get("lesions")
+    if lesions and lesions["assumed"]:
+        found.append(
+            f"{plural(lesions['known'], 'lesion')} {'is' if lesions['known'] == 1 else 'are'} known by id, "
+            f"{lesions['assumed']:,} assumed (one photograph, one lesion): of these another photograph may stand in "
+            "another fold, so that no number here is lesion-disjoint for certain."
+        )
+    elif lesions:
+        found.append(f"All lesions ({lesions['known']:,}) are known by id.")
+    return found
 
 
 def notes(recipes: Sequence[str], folds: int, repeats: int, told: Mapping[str, Any]) -> list[str]:
@@ -102,19 +183,13 @@ def notes(recipes: Sequence[str], folds: int, repeats: int, told: Mapping[str, A
         recipes: Names.
         folds: How many.
         repeats: How many.
-        told: `optimistic`, `protocol`, `grouped`, `closed` and `limited`.
+        told: As `grouping` takes it.
     """
     found = [
         "A score is the mean over folds; its interval is the corrected resampled t, wider than that of independent "
         "folds, since they share most of their training photographs.",
+        *grouping(told),
     ]
-    if told["grouped"]:
-        found.append("Photographs of one lesion or patient, and copies of one photograph, stand in one fold.")
-    else:
-        found.append(
-            f'The protocol "{told["protocol"]}" divides single photographs: copies and other photographs of a lesion '
-            "stand on both sides, and every number here is optimistic."
-        )
     if told["closed"]:
         found.append(f"The test part ({told['closed']:,} photographs) was left closed: nothing here was seen from it.")
     if told.get("limited"):

@@ -16,14 +16,13 @@ from melascope import environment
 from melascope.audit import survey as look
 from melascope.audit.protocol import apply_protocol
 from melascope.bundle import Bundle, Predictor, default_bundle, load_bundle
+from melascope.bundle.trained_on import SAME_PHOTOGRAPH
 from melascope.evaluation.evaluate import evaluate
 from melascope.evaluation.findings import headline, remarks
 from melascope.evaluation.predictions import mark_trained_on, predict_table
 from melascope.progress import Progress, silent
 
 PathLike = str | os.PathLike[str]
-SAME_PHOTOGRAPH = 30
-"""Perceptual hashes of one photograph differ in at most so many of 256 bits; see `datasets.perceptual_hash`."""
 
 
 @dataclass(frozen=True)

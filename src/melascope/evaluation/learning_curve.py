@@ -8,13 +8,24 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from melascope.evaluation.cross_validated import SCORES, fold_scores
+from melascope.evaluation.cross_validated import SCORES, fold_scores, grouping
 from melascope.statistics.intervals import Array
 from melascope.statistics.power_law import FEWEST_SIZES, extrapolate, fit_power_law
 
 FITTED = ("balanced_accuracy", "melanoma_auc")
 TIMES = 2.0
 _NAMES = {"balanced_accuracy": "balanced accuracy", "melanoma_auc": "melanoma AUC"}
+
+
+def unit(told: Mapping[str, Any]) -> str:
+    """Return what a curve counts, in words: lesions only where every lesion is known.
+
+    Args:
+        told: As `notes` takes it.
+    """
+    if not told.get("by_group", told["grouped"]):
+        return "photographs"
+    return "known or assumed lesions" if told.get("lesions", {}).get("assumed") else "lesions"
 
 
 def points(rows: pd.DataFrame) -> list[dict[str, Any]]:
@@ -30,13 +41,14 @@ def points(rows: pd.DataFrame) -> list[dict[str, Any]]:
     return found
 
 
-def laws(rows: pd.DataFrame, folds: int, seed: int = 0) -> dict[str, dict[str, Any]]:
+def laws(rows: pd.DataFrame, folds: int, seed: int = 0, unit: str = "lesions") -> dict[str, dict[str, Any]]:
     """Return for each fitted score the law, what it says of twice the lesions, and how it did on what is known.
 
     Args:
         rows: As `points` takes them.
         folds: Folds of one repeat.
         seed: Of the bootstrap.
+        unit: What `groups` counts, for the words.
 
     Returns:
         By score: `a, b, c`, `groups` (largest measured and asked for), `score`, `gain`, `backtest` (what the smaller
@@ -66,7 +78,7 @@ def laws(rows: pd.DataFrame, folds: int, seed: int = 0) -> dict[str, dict[str, A
             "gain": told.gain.to_json(),
             "backtest": backtest,
         }
-        found[name] = {**law, "words": _words(name, law, measured)}
+        found[name] = {**law, "words": _words(name, law, measured, unit)}
     return found
 
 
@@ -76,10 +88,10 @@ def _curves(rows: pd.DataFrame, score: str) -> Array:
     return values.reshape(-1, rows["share"].nunique())
 
 
-def _words(name: str, law: Mapping[str, Any], measured: float) -> str:
+def _words(name: str, law: Mapping[str, Any], measured: float, unit: str) -> str:
     score, gain = law["score"], law["gain"]
     what = f"{_NAMES[name][:1].upper()}{_NAMES[name][1:]}"
-    head = f"{what} is {measured:.3f} with {law['groups']['measured']:,.0f} lesions in training."
+    head = f"{what} is {measured:.3f} with {law['groups']['measured']:,.0f} {unit} in training."
     twice = (
         f"Twice as many ({law['groups']['asked']:,.0f}) would give {score['value']:.3f} (95 % interval "
         f"{score['low']:.3f} to {score['high']:.3f}), a change along the curve of {gain['value']:+.3f} "
@@ -88,9 +100,9 @@ def _words(name: str, law: Mapping[str, Any], measured: float) -> str:
     )
     verdict = ""
     if law["b"] <= 0:
-        verdict = " No rise with the number of lesions is seen: more of the same may not help this recipe."
+        verdict = f" No rise with the number of {unit} is seen: more of the same may not help this recipe."
     elif gain["low"] <= 0:
-        verdict = " Whether more lesions would help cannot be told from these."
+        verdict = f" Whether more {unit} would help cannot be told from these."
     tested = law["backtest"]
     if tested is not None:
         verdict += (
@@ -104,30 +116,36 @@ def notes(told: Mapping[str, Any], folds: int, repeats: int, tuned: bool) -> lis
     """Return what limits the curve, a sentence each.
 
     Args:
-        told: `optimistic`, `grouped`, `closed` and `limited`.
+        told: As `cross_validated.grouping` takes it.
         folds: How many.
         repeats: How many.
         tuned: Whether the recipe decides by a fold of its own.
     """
+    what = unit(told)
+    meant = (
+        "Each photograph counts for itself."
+        if what == "photographs"
+        else "A lesion here is a group: all photographs of one lesion and of one patient, as far as ids are known."
+    )
     found = [
-        "A lesion here is a group: all photographs of one lesion and of one patient, copies included. Smaller sizes "
-        "are part of larger ones, each diagnosis keeps its share, and all are scored on the same folds.",
+        f"{meant} Smaller sizes are part of larger ones, each diagnosis keeps its share, and all are scored on the "
+        "same folds.",
+        *grouping(told),
         "The recipe is the same at every size. The same epochs over fewer photographs are fewer steps, as they would "
         "be for somebody who had only those.",
-        "Twice the lesions means twice as many like these: from the same sources, with the same diagnoses in the same "
+        f"Twice the {what} means twice as many like these: from the same sources, with the same diagnoses in the same "
         "shares. Other sources may help more, or show that the model is worse than it seems.",
-        f"The intervals rest on {folds * repeats} curves that share photographs; the power law itself is an assumption "
-        "that no interval covers.",
+        f"The intervals rest on {folds * repeats} curves that share photographs. What their trainings err in common, "
+        "the interval of the change does not see: it may be too narrow. The power law itself is an assumption that no "
+        "interval covers.",
     ]
     if tuned:
         found.append("The recipe decides by a fold of its own, which has the same size at every point.")
     if told["closed"]:
         found.append(f"The test part ({told['closed']:,} photographs) was left closed.")
-    if not told["grouped"]:
-        found.append("The protocol divides single photographs: every number here is optimistic.")
     if told.get("limited"):
         found.append(f"Only {told['limited']:,} photographs were drawn (--limit): a try, not a result.")
     return found
 
 
-__all__ = ["FITTED", "SCORES", "laws", "notes", "points"]
+__all__ = ["FITTED", "SCORES", "laws", "notes", "points", "unit"]

@@ -78,8 +78,8 @@ def summary(result: Mapping[str, Any]) -> list[Any]:
     trainings = result["folds"] * len(result["seeds"])
     how = (
         f"The photographs were dealt into {result['folds']} folds, and {each} trained {trainings} times, each time "
-        "without one fold, on which it is then scored. What is shown is how good such a training is on average, on "
-        "photographs of lesions that it has not seen, from the same sources."
+        "without one fold, on which it is then scored. What is shown is how good such a training is on average, "
+        f"{scored_on(result)}."
     )
     blocks: list[Any] = [Text(how, "lead")]
     blocks += [Text(sentence, "note") for sentence in _verdicts(result)]
@@ -88,14 +88,40 @@ def summary(result: Mapping[str, Any]) -> list[Any]:
     for name, found in recipes.items():
         scores = [wording.score(found["scores"][key], 3) for key, _ in TITLES]
         melanoma = (found["per_class"].get("MEL") or {}).get("sensitivity")
-        few = wording.too_few(melanoma)
+        few = (found["per_class"].get("MEL") or {}).get("too_few", wording.too_few(melanoma))
         rows.append([name, *scores, "too few to judge" if few else wording.percent(melanoma)])
+    for name, found in result.get("baselines", {}).items():
+        rows.append([f"baseline: {name}", *(wording.score(found["scores"][key], 3) for key, _ in TITLES), "–"])
     note = (
         f"Means over {trainings} trainings with 95 % intervals (corrected resampled t). The last column pools all "
         "folds; its interval resamples groups. First choice: no threshold for alerts is chosen here, so it is no "
-        "operating point."
+        "operating point. Baselines are fitted and scored on the same folds without a network; none is trained on "
+        "shuffled labels here."
     )
     return [*blocks, Table("Scores out of fold", columns, rows, note)]
+
+
+def scored_on(result: Mapping[str, Any]) -> str:
+    """Return in words what the photographs of a fold are to the network that is scored on them."""
+    assumed = result["lesions"]["assumed"]
+    if result["torn"]:
+        return (
+            "on other files from the same sources, among them copies or other photographs of lesions that it has seen "
+            "(the folds tear them apart), so that it flatters"
+        )
+    if not result["grouped"]:
+        return (
+            "on other files from the same sources, among them copies and other photographs of lesions that it has "
+            "seen, so that it flatters"
+        )
+    if not result["audited"]:
+        return "on other photographs from the same sources; the data are unaudited, and copies may be among them"
+    if assumed:
+        return (
+            f"on photographs that it has not seen, from the same sources. For {wording.plural(assumed, 'photograph')} "
+            "no lesion is known, so that other photographs of the same lesion may have been seen"
+        )
+    return "on photographs of lesions that it has not seen, from the same sources"
 
 
 def _verdicts(result: Mapping[str, Any]) -> list[str]:
@@ -178,9 +204,11 @@ def _diagnoses(result: Mapping[str, Any], stamp: str) -> list[Any]:
         per_class = Drawing(
             figures.per_class_intervals(found["per_class"], scores=("sensitivity",), stamp=stamp),
             "; ".join(
-                f"{wording.class_name(c)} {wording.percent(e['sensitivity'])}" for c, e in found["per_class"].items()
+                f"{wording.class_name(c)} {'too few to judge' if e['too_few'] else wording.percent(e['sensitivity'])}"
+                for c, e in found["per_class"].items()
             ),
-            f"{name}: share of each diagnosis that was told right, with 95 % intervals over groups.",
+            f"{name}: share of each diagnosis that was told right, with 95 % intervals over groups. n counts "
+            "photographs; too few are those of fewer than ten groups (lesions or patients).",
         )
         blocks.append(Row([per_class, matrix]))
     return blocks

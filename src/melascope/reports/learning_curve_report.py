@@ -10,7 +10,7 @@ import pandas as pd
 from melascope.reports import data_sections as data
 from melascope.reports import wording
 from melascope.reports.album import Album, LoadPicture
-from melascope.reports.cross_validation_report import TITLES, reproduce, stamps
+from melascope.reports.cross_validation_report import TITLES, reproduce, scored_on, stamps
 from melascope.reports.data_report import FOOTER
 from melascope.reports.figures.learning import learning_curve
 from melascope.reports.page import Details, Drawing, Page, Points, Section, Table, Text
@@ -46,18 +46,21 @@ def learning_curve_report(
 
 
 def _summary(result: Mapping[str, Any], stamp: str) -> list[Any]:
+    unit = result["unit"]
     lead = (
-        "Would more photographs help? The recipe was trained on growing shares of the lesions and scored each time on "
-        "the same others. Where the curve still rises at its right end, more lesions like these are likely to help; "
-        "where it is flat, a better recipe or other photographs are needed."
+        f"Would more photographs help? The recipe was trained on growing shares of the {unit} and scored each time "
+        f"{scored_on(result)}. Where the curve still rises at its right end, more {unit} like these are likely to "
+        "help; where it is flat, a better recipe or other photographs are needed."
     )
     fits = result["fits"]
     chance = {"balanced_accuracy": 1 / len(result["classes"]), "melanoma_auc": 0.5}
-    figure = learning_curve(result["points"], result["by_training"], fits, TITLES[:2], chance=chance, stamp=stamp)
+    figure = learning_curve(
+        result["points"], result["by_training"], fits, TITLES[:2], chance=chance, stamp=stamp, unit=unit
+    )
     caption = (
         "Thin lines: one fold each. Blue: the mean of each size with its 95 % interval. Black: the power law through "
-        "the means, dashed where it goes beyond what was measured; the diamond is what it says of twice the lesions, "
-        "with its 95 % interval. The axis of lesions is logarithmic."
+        "the means, dashed where it goes beyond what was measured; the diamond is what it says of twice as many, "
+        f"with its 95 % interval. The axis of {unit} is logarithmic."
     )
     told = " ".join(str(fit["words"]) for fit in fits.values())
     return [
@@ -72,7 +75,8 @@ def _limits(result: Mapping[str, Any]) -> list[Any]:
 
 
 def _numbers(result: Mapping[str, Any]) -> list[Any]:
-    columns = ["share of the lesions", "lesions", "photographs", *(title for _, title in TITLES)]
+    unit = result["unit"] if result["by_group"] else "groups"
+    columns = [f"share of the {result['unit']}", unit, "photographs", *(title for _, title in TITLES)]
     rows = [
         [
             wording.share(point["share"])
@@ -102,8 +106,8 @@ def _numbers(result: Mapping[str, Any]) -> list[Any]:
     ]
     blocks: list[Any] = [Table("Scores by size", columns, rows, note)]
     if laws:
-        blocks.append(Table("The power law: score = a − b · lesions^−c", ["score", "a", "b", "c"], laws))
-    columns = ["training", "lesions", "photographs", *(title for _, title in TITLES), "n"]
+        blocks.append(Table("The power law: score = a − b · n^−c", ["score", "a", "b", "c"], laws))
+    columns = ["training", unit, "photographs", *(title for _, title in TITLES), "n"]
     return [*blocks, Details("Every training in numbers", [Table("Scores of each training", columns, each)])]
 
 

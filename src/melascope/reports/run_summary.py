@@ -149,7 +149,7 @@ def _threshold(metrics: Mapping[str, Any], point: Mapping[str, Any]) -> list[Any
         return []
     chosen = f"A melanoma risk of {risk(threshold)} or more alerts. The threshold was chosen on other photographs"
     if metrics.get("cross_fitted"):
-        chosen += " (those that also stopped the training early, because the set is small)"
+        chosen += " (those on which the training was watched too, because the set is small)"
     if math.isnan(target):
         return [Text(chosen + ".")]
     chosen += f" to find {wording.share(target)} of melanomas (the dashed line)"

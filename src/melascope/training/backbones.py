@@ -119,7 +119,7 @@ def refuse_trained(network: Network) -> None:
     if file is None:
         return
     arrays = file.suffix == ".npz"
-    if network.backbone is not None and (zoo.published(file) if arrays else True):
+    if (not arrays or zoo.published(file)) and network.backbone is not None:
         if arrays and not BACKBONES[network.backbone].arrays:
             raise RecipeError(
                 f"network.weights: {file} is of a network of the ONNX model zoo, not of {network.backbone}. "
@@ -127,9 +127,9 @@ def refuse_trained(network: Network) -> None:
             )
         return
     raise RecipeError(
-        f"network.weights: {file} is not what a backbone learnt from ImageNet, so it comes out of a training, and "
-        "which photographs that has seen cannot be told from it. To go on from a training, leave network.weights out "
-        "and name its run by --from RUN, which keeps what it has learnt from out of the parts that judge."
+        f"network.weights: {file} is not what a backbone of this recipe learnt from ImageNet, so it is taken for the "
+        "weights of a training, and nobody can say which photographs that has seen. To go on from a training, leave "
+        "network.weights out and name the run by --from RUN, which keeps its photographs from judging."
     )
 
 

@@ -43,13 +43,13 @@ class Before:
         name: Its folder, as it was named.
         known: `image_id, sha256, phash, lesion_id, patient_id, group, part` of every photograph that it, or a run
             before it, had.
-        opened: Whether its test part was opened.
+        opened: Which runs had their test part opened: it, and those that it went on from itself.
         cross_fitted: Whether tune and calibrate shared a part.
     """
 
     name: str
     known: pd.DataFrame
-    opened: bool
+    opened: tuple[str, ...]
     cross_fitted: bool
 
     def sentences(self, kept: int, moved: int) -> list[str]:
@@ -61,11 +61,12 @@ class Before:
                 f"{self.name}, which is gone on from, by photograph, lesion or patient, and "
                 f"{'does' if moved == 1 else 'do'} not judge here: Test is not whole, its scores are not comparable."
             )
-        if self.opened and kept:
-            told.append(
-                f"The test part of {self.name}, which is gone on from, was opened before: settings that were chosen "
-                "by its scores are flattered by them."
-            )
+        told += [
+            f"The test part of {name}, which is gone on from, was opened before: settings that were chosen "
+            "by its scores are flattered by them."
+            for name in self.opened
+            if kept
+        ]
         return told
 
 
@@ -99,7 +100,9 @@ def begin(path: PathLike, folder: RunFolder) -> Before:
     known = _known(first)
     table.save(known, folder.file(KNOWN))
     learnt = known["part"].isin(LEARNT_FROM)
-    record = {
+    before = record(first)
+    opened = tuple(dict.fromkeys([*([first.path.name] if first.done("evaluate") else []), *_opened(before)]))
+    told = {
         "run": str(first.path),
         "recipe": _name(first),
         "epochs": first.state["fit"]["epochs"],
@@ -108,10 +111,26 @@ def begin(path: PathLike, folder: RunFolder) -> Before:
         "classes": audit["classes"],
         "photographs": int(known.loc[learnt, "sha256"].nunique()),
         "weights": digest(weights),
-        "before": first.read_json(RECORD) if first.file(RECORD).exists() else None,
+        "opened": list(opened),
+        "before": before,
     }
-    folder.write_json(RECORD, record)
-    return Before(first.path.name, known, first.done("evaluate"), bool(audit["cross_fitted"]))
+    folder.write_json(RECORD, told)
+    return Before(first.path.name, known, opened, bool(audit["cross_fitted"]))
+
+
+def _opened(told: dict[str, Any] | None) -> list[str]:
+    """Return which runs of a chain had their test part opened, then or since."""
+    if told is None:
+        return []
+    names = list(told.get("opened", []))
+    try:
+        then = RunFolder.open(told["run"])
+        # Another run may stand in that folder by now.
+        if then.done("evaluate") and digest(checkpoint.read(then.need("weights.npz"))) == told["weights"]:
+            names.append(then.path.name)
+    except RunError:
+        pass  # it was deleted; what was known when it was gone on from stands in the record
+    return [*names, *_opened(told["before"])]
 
 
 def _name(folder: RunFolder) -> str:
@@ -222,13 +241,17 @@ def layers_anew(folder: RunFolder) -> list[str]:
 
 def words(told: dict[str, Any] | None) -> str:
     """Return in one sentence what a run went on from; nothing where it began anew."""
+    return " ".join(dict.fromkeys(_told(told)))
+
+
+def _told(told: dict[str, Any] | None) -> list[str]:
     if not told:
-        return ""
+        return []
     text = (
         f"Training went on from the weights of {Path(told['run']).name} (recipe {told['recipe']}, "
         f"{plural(told['epochs'], 'epoch')}), which had learnt from {plural(told['photographs'], 'photograph')}."
     )
-    return " ".join(filter(None, (text, words(told["before"]), *told.get("limits", ()))))
+    return [text, *_told(told["before"]), *told.get("limits", ())]
 
 
 def begin_with(folder: RunFolder, recipe: Recipe, classes: Sequence[str], threads: int | None) -> WarmStart | None:

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from melascope import environment
 from melascope.audit.survey import picture
-from melascope.errors import DataError
+from melascope.errors import DataError, RunError
 from melascope.evaluation import cross_validated as judged
 from melascope.progress import Progress, silent
 from melascope.training import recipe as recipes
-from melascope.training.cross_validation import CrossValidation, cross_validate
+from melascope.training.cross_validation import CrossValidation, cross_validate, scores_of
 from melascope.training.experiment import Experiment, Material, PathLike, Reading
 from melascope.training.recipe import Recipe
 from melascope.training.run_folder import write_text
@@ -71,7 +71,7 @@ def cross_validate_data(
         data: A folder with a subfolder per diagnosis, or a CSV or Parquet table. Its Test folder stays closed.
         out: The folder. One that holds the same folds may be given further recipes or repeats.
         recipe: Names or TOML files.
-        folds: How many; where `parts` names a file of folds, those are used.
+        folds: How many; where `parts` names folds (a file, or `table` for the table's own column), those are used.
         repeats: Each with folds and trainings of its own seed: `seed`, `seed + 1`, ...
         seed: Of the first repeat.
         epochs: Instead of the recipes'.
@@ -89,6 +89,8 @@ def cross_validate_data(
     chosen = load_distinct([recipe] if isinstance(recipe, str | Path) else list(recipe), epochs)  # type: ignore[arg-type]
     asked = Reading(data, seed=seed, **reading)
     experiment = Experiment(out, "cross-validation", {"folds": folds, "seed": seed, "epochs": epochs}, asked)
+    for one in chosen:
+        _refuse_changed(experiment.path, one)
     material = experiment.material(progress)
     for one in chosen:
         write_text(experiment.path / f"{one.name}.toml", one.dumps())
@@ -96,7 +98,7 @@ def cross_validate_data(
     if given is not None:
         folds = int(given.max()) + 1
         if repeats > 1:
-            raise DataError("The folds are those of a file, and there is one set of them; leave --repeats out.")
+            raise DataError("The folds are fixed, and there is one set of them; leave --repeats out.")
     seeds = list(range(seed, seed + repeats))
     found: dict[str, list[CrossValidation]] = {one.name: [] for one in chosen}
     # Packed before the first training: the bars of one stage follow those of another, and no stage comes again.
@@ -122,7 +124,8 @@ def cross_validate_data(
                 )
             )
             watch.next()
-    result = _result(material, chosen, found, folds, seeds, given is not None, asked, seed)
+    result = _result(material, chosen, found, folds, seeds, asked)
+    result["baselines"] = _baselines(material, images[chosen[0].name], found[chosen[0].name], seeds)
     experiment.write_json("cross_validation.json", result)
     _predictions(experiment.path / "predictions.parquet", material, found, seeds)
     _page(experiment.path / "report.html", material, result, Path(data).name)
@@ -147,8 +150,21 @@ def load_distinct(named: Sequence[PathLike], epochs: int | None) -> list[Recipe]
     return chosen
 
 
+def _refuse_changed(folder: Path, recipe: Recipe) -> None:
+    """Refuse, before anything is written, a recipe whose name stands for another one in this folder."""
+    record = folder / f"{recipe.name}.toml"
+    if not record.exists() or not (folder / recipe.name).exists():
+        return
+    told = {"name", "description", "expected", "search"}  # decide nothing of a training
+    if recipes.load(record).model_dump(exclude=told) != recipe.model_dump(exclude=told):
+        raise RunError(
+            f'{folder} holds trainings of another recipe called "{recipe.name}"; {record.name} has it. Give this one '
+            'another name = "..." in its file, or begin anew with --out.'
+        )
+
+
 def fixed_folds(material: Material) -> NDArray[np.int64] | None:
-    """Return the folds `(1, n)` that a file gave, counted from 0; None where none did."""
+    """Return the folds `(1, n)` that were fixed, counted from 0; None where none did."""
     if "fold" not in material.table or not material.table["fold"].notna().all():
         return None
     _, places = np.unique(material.table["fold"].to_numpy(dtype=np.int64), return_inverse=True)
@@ -187,12 +203,10 @@ def _result(
     found: dict[str, list[CrossValidation]],
     folds: int,
     seeds: Sequence[int],
-    fixed: bool,
     asked: Reading,
-    seed: int,
 ) -> dict[str, Any]:
     rows = {name: pd.concat([one.scores for one in several]) for name, several in found.items()}
-    told = material.told
+    told, facts, seed = material.told, material.facts, seeds[0]
     of_recipes = {}
     for one in chosen:
         p = np.concatenate([each.probabilities for each in found[one.name]])
@@ -209,20 +223,34 @@ def _result(
     return {
         "schema": SCHEMA,
         "data": asked.to_json()["data"],
-        **{name: told[name] for name in ("protocol", "audited", "optimistic", "classes", "closed", "limited")},
-        "photographs": len(material.table),
-        "groups": len(set(material.groups)),
+        **facts,
         "folds": folds,
-        "fixed_folds": str(asked.parts) if fixed else None,
         "seeds": list(seeds),
         "recipes": of_recipes,
         "differences": judged.differences(rows),
-        "notes": judged.notes(list(rows), folds, len(seeds), told),
+        "notes": judged.notes(list(rows), folds, len(seeds), facts),
         "warnings": told["warnings"],
         "flow": told["flow"],
         "command": shlex.join(words),
         "environment": environment.describe(),
     }
+
+
+def _baselines(
+    material: Material, images: NDArray[np.uint8], found: Sequence[CrossValidation], seeds: Sequence[int]
+) -> dict[str, Any]:
+    assigned = np.concatenate([one.folds for one in found])
+    labels, classes, of_baselines = material.labels, material.classes, {}
+    for name, p in judged.baselines(labels, assigned, len(classes), images).items():
+        rows = []
+        for repeat, seed in enumerate(seeds):
+            for fold in range(int(assigned.max()) + 1):
+                held = assigned[repeat] == fold
+                scores = scores_of(p[repeat, held], labels[held], classes)
+                rows.append({"seed": seed, "fold": fold, "n": int(held.sum()), **scores})
+        table = pd.DataFrame(rows)
+        of_baselines[name] = {"scores": judged.fold_scores(table), "by_fold": _plain(table)}
+    return of_baselines
 
 
 def _plain(rows: pd.DataFrame) -> list[dict[str, Any]]:

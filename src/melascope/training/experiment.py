@@ -25,7 +25,7 @@ from melascope.datasets import check_trainable, fixed, lesion_counts, pack, tabl
 from melascope.datasets.fixed import FIXED
 from melascope.errors import DataError, RunError
 from melascope.progress import Progress, silent
-from melascope.training.closed_test import OWN, without_test
+from melascope.training.closed import OWN, without_test
 from melascope.training.recipe import Recipe
 from melascope.training.run_folder import write_text
 

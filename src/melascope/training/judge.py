@@ -17,6 +17,7 @@ import pandas as pd
 import melascope
 from melascope import diagnosis
 from melascope.bundle import Predictor, load_bundle, write_bundle
+from melascope.bundle.trained_on import SAME_PHOTOGRAPH
 from melascope.datasets import Pack
 from melascope.evaluation import evaluate as score
 from melascope.evaluation import (
@@ -30,7 +31,7 @@ from melascope.progress import Progress
 from melascope.statistics import choose, fit_temperature, quantiles, softmax
 from melascope.training import continued
 from melascope.training.continued import LEARNT_FROM
-from melascope.training.known_parts import SAME_PHOTOGRAPH, perceptual
+from melascope.training.known_parts import perceptual
 from melascope.training.recipe import Recipe
 from melascope.training.run_folder import RunFolder
 
@@ -152,6 +153,9 @@ def evaluate(
     predictions = predict_table(Predictor(bundle, threads), table, progress)
     if bundle.trained_on is not None:
         predictions = mark_trained_on(predictions, bundle.trained_on, perceptual(table), SAME_PHOTOGRAPH)
+        # What was learnt from turned by a few degrees looks like another file; the table knows its source.
+        learnt = table.loc[table["part"].isin(LEARNT_FROM), "photograph"]
+        predictions["trained_on"] |= table["photograph"].isin(learnt).to_numpy(dtype=bool)
     tested = predictions.iloc[rows["test"]]
     choice = tested[[f"p_{code}" for code in bundle.classes]].to_numpy(dtype=float)
     said = [bundle.classes[p.argmax()] if np.isfinite(p).all() else None for p in choice]

@@ -5,13 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from melascope.bundle import TrainedOn
+from melascope.bundle.trained_on import SAME_PHOTOGRAPH, TrainedOn
 from melascope.datasets import photographs
 from melascope.datasets.groups import connected
+from melascope.datasets.identity import symmetric_hashes
 from melascope.datasets.split import PARTS
-
-SAME_PHOTOGRAPH = 30
-"""Perceptual hashes of one photograph differ in at most so many of 256 bits; see `datasets.perceptual_hash`."""
 
 TELLS = ("image_id", "sha256", "phash", "lesion_id", "patient_id", "group", "part")
 """The columns by which a photograph is known again."""
@@ -19,6 +17,9 @@ TELLS = ("image_id", "sha256", "phash", "lesion_id", "patient_id", "group", "par
 
 def known_parts(rows: pd.DataFrame, known: pd.DataFrame, grouped: bool = True) -> pd.Series:
     """Return the part that each row must stand in because of an earlier run, missing for what is new.
+
+    A row that several photographs of that run stand for, by id, bytes, lesion, patient or looks, takes the part that
+    is nearest to training. So does one that only looks like another lesion's: it is lost to the test, no more.
 
     Args:
         rows: `image_id, sha256, phash`, and `lesion_id`, `patient_id` and `group` where they are known.
@@ -38,13 +39,10 @@ def known_parts(rows: pd.DataFrame, known: pd.DataFrame, grouped: bool = True) -
     whole["photograph"] = photographs(whole)
     ranks = np.concatenate([np.full(len(rows), np.nan), rank.to_numpy(dtype=float)])
     tied = connected(whole, ("photograph", "lesion_id", "patient_id", "group"))
-    found = _least(ranks, tied)
-    strange = np.flatnonzero(np.isnan(found[: len(rows)]))
-    if len(strange):
-        # Other files, other ids, and yet the same photograph, resized or compressed again.
-        ranks[strange] = _by_looks(now.iloc[strange], known, rank)
-        found = _least(ranks, tied)
-    return _named(found[: len(rows)], rows.index)
+    # Other files, other ids, and yet the same photograph, resized, turned or compressed again; also of a row that is
+    # known already, for its name may be that of one photograph of the run, and its looks those of another.
+    ranks[: len(rows)] = _by_looks(now["phash"], _least(ranks, tied)[: len(rows)], known, rank)
+    return _named(_least(ranks, tied)[: len(rows)], rows.index)
 
 
 def _least(ranks: np.ndarray, tied: np.ndarray) -> np.ndarray:
@@ -57,13 +55,17 @@ def _named(ranks: np.ndarray, index: pd.Index) -> pd.Series:
     return pd.Series(names, index=index, name="part", dtype="string")
 
 
-def _by_looks(rows: pd.DataFrame, known: pd.DataFrame, rank: pd.Series) -> np.ndarray:
-    result = np.full(len(rows), np.nan)
-    hashes = perceptual(rows)
-    for place in sorted(rank.unique(), reverse=True):
+def _by_looks(hashes: pd.Series, found: np.ndarray, known: pd.DataFrame, rank: pd.Series) -> np.ndarray:
+    """Return the rank of each row, lowered to that of the photographs which look the same; NaN where there is none."""
+    result = found.copy()
+    for place in sorted(rank.unique()):
+        open_ = np.flatnonzero(~(result <= place))
+        if not len(open_):
+            break
         those = known[rank == place]
-        near = TrainedOn.of(those["sha256"].tolist(), perceptual(those)).nearest(hashes) <= SAME_PHOTOGRAPH
-        result[near] = place
+        forms = symmetric_hashes(hashes.iloc[open_])
+        bits = TrainedOn.of(those["sha256"].tolist(), perceptual(those)).nearest(forms).reshape(len(open_), -1)
+        result[open_[bits.min(axis=1) <= SAME_PHOTOGRAPH]] = place
     return result
 
 

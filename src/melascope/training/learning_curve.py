@@ -66,7 +66,7 @@ def learning_curve(
         out: The folder. One that holds the same folds may be given further shares or repeats.
         recipe: A name or a TOML file.
         shares: Of the lesions that a fold leaves for training, above 0 and up to 1.
-        folds: How many; each is scored at every share. Where `parts` names a file of folds, those are used.
+        folds: How many; each is scored at every share. Where `parts` names folds, those are used.
         repeats: Each with folds and trainings of its own seed.
         seed: Of the first repeat.
         epochs: Instead of the recipe's.
@@ -93,7 +93,7 @@ def learning_curve(
     if given is not None:
         folds = int(given.max()) + 1
         if repeats > 1:
-            raise DataError("The folds are those of a file, and there is one set of them; leave --repeats out.")
+            raise DataError("The folds are fixed, and there is one set of them; leave --repeats out.")
     images, labels, groups = material.images(chosen, progress), material.labels, material.groups
     seeds = list(range(seed, seed + repeats))
     pieces = []
@@ -176,7 +176,8 @@ def _result(
     shares: Sequence[float],
     asked: Reading,
 ) -> dict[str, Any]:
-    told = material.told
+    told, facts = material.told, material.facts
+    unit = judged.unit(facts)
     tuned = bool(len(training_rows(recipe, np.arange(folds), 0)[1]))
     words = ["melascope", "learning-curve", *asked.words(), "--recipe", f"{recipe.name}.toml"]
     words += ["--shares", ",".join(f"{share:g}" for share in shares), "--folds", str(folds)]
@@ -185,19 +186,18 @@ def _result(
     return {
         "schema": SCHEMA,
         "data": asked.to_json()["data"],
-        **{name: told[name] for name in ("protocol", "audited", "optimistic", "classes", "closed", "limited")},
-        "photographs": len(material.table),
-        "groups": len(set(material.groups)),
+        **facts,
+        "unit": unit,
         "folds": folds,
         "seeds": list(seeds),
         "recipe": {"name": recipe.name, "toml": recipe.dumps()},
         "points": judged.points(rows),
-        "fits": judged.laws(rows, folds, seeds[0]),
+        "fits": judged.laws(rows, folds, seeds[0], unit),
         "by_training": [
             {str(k): int(v) if k in whole else None if v != v else float(v) for k, v in row.items()}
             for row in rows.to_dict("records")
         ],
-        "notes": judged.notes(told, folds, len(seeds), tuned),
+        "notes": judged.notes(facts, folds, len(seeds), tuned),
         "warnings": told["warnings"],
         "flow": told["flow"],
         "command": shlex.join(words),

@@ -128,6 +128,8 @@ def run(
         >>> run = melascope.run("photographs", out="RUN")
         >>> run.metrics["parts"]["test"]["groups"]["melanoma"]["auc"]
     """
+    if resume and recipe is None:
+        recipe = settings.continued_recipe(out, from_run)
     asked = settings.resolve(
         data=data,
         recipe=recipe,

@@ -11,6 +11,8 @@ from __future__ import annotations
 import json
 import os
 import time
+import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,37 @@ from melascope.errors import RunError
 
 STEPS = ("data", "pack", "fit", "export", "evaluate", "report")
 SCHEMA = 1
+
+
+def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Return what differs between two settings, in a line; of recipes, the keys that do. Empty where nothing does."""
+    told = []
+    for key in sorted(then.keys() | now.keys()):
+        before, after = then.get(key), now.get(key)
+        if before == after:
+            continue
+        if key == "recipe" and isinstance(before, str) and isinstance(after, str):
+            first, second = _flat(tomllib.loads(before)), _flat(tomllib.loads(after))
+            told += [
+                f"{name}: {_brief(first.get(name))} then, {_brief(second.get(name))} now"
+                for name in sorted(first.keys() | second.keys())
+                if first.get(name) != second.get(name) and not name.startswith("expected.")
+            ]
+        else:
+            told.append(f"{key}: {_brief(before)} then, {_brief(after)} now")
+    return "; ".join(told)
+
+
+def _flat(tree: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in tree.items():
+        found |= _flat(value, f"{above}{key}.") if isinstance(value, dict) else {above + key: value}
+    return found
+
+
+def _brief(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 class RunFolder:
@@ -50,15 +83,8 @@ class RunFolder:
                 raise RunError(
                     f"{folder} already holds a run. Go on with it by --resume, or choose another folder with --out."
                 )
-            changed = sorted(
-                key
-                for key in settings.keys() | existing.settings.keys()
-                if settings.get(key) != existing.settings.get(key)
-            )
-            if changed:
-                told = "; ".join(
-                    f"{key}: {existing.settings.get(key)!r} then, {settings.get(key)!r} now" for key in changed
-                )
+            told = changes(existing.settings, settings)
+            if told:
                 raise RunError(
                     f"{folder} was started with other settings ({told}). Ask for the same, or begin anew with --out."
                 )

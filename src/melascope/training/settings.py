@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -61,12 +62,25 @@ def resolve(
     return settings if from_run is None else {**settings, "from": _absolute(from_run)}
 
 
+def continued_recipe(out: PathLike, from_run: PathLike | None) -> Recipe | None:
+    """Return the recipe of a run in `out` that went on from `from_run`, which need not be there any more; else None."""
+    if from_run is None or not (Path(out) / "run.json").exists():
+        return None
+    begun = RunFolder.open(out)
+    if not begun.done("data") or begun.settings.get("from") != _absolute(from_run):
+        return None
+    return recipes.parse(tomllib.loads(begun.settings["recipe"]), str(out))
+
+
 def shortened(recipe: Recipe, epochs: int | None) -> Recipe:
-    """Return a recipe with another number of epochs; its warm-up leaves something to train."""
-    if epochs is None:
+    """Return a recipe with another number of epochs; warm-up and frozen backbone leave something to train."""
+    if epochs is None or epochs == recipe.schedule.epochs:
         return recipe
-    warmup = min(recipe.schedule.warmup_epochs, epochs / 4)
-    return recipe.replace(schedule={"epochs": epochs, "warmup_epochs": warmup})
+    changed: dict[str, float] = {"epochs": epochs, "warmup_epochs": min(recipe.schedule.warmup_epochs, epochs / 4)}
+    if 0 < recipe.schedule.frozen_epochs < recipe.schedule.epochs:
+        # The same share as before, so that a short try fine-tunes too.
+        changed["frozen_epochs"] = max(1, recipe.schedule.frozen_epochs * epochs // recipe.schedule.epochs)
+    return recipe.replace(schedule=changed)
 
 
 def _recipe(recipe: Recipe | PathLike | None, from_run: PathLike | None) -> Recipe:

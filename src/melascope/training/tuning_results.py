@@ -42,6 +42,7 @@ class Tuning:
         gain: By how much the best beats the recipe as it stood, paired by fold, or None.
         warnings: Sentences about the data.
         command: What judges the best recipe on Test.
+        unreadable: How many photographs could not be read.
     """
 
     path: Path
@@ -54,6 +55,7 @@ class Tuning:
     gain: statistics.Estimate | None
     warnings: tuple[str, ...]
     command: str
+    unreadable: int = 0
 
     @property
     def best(self) -> Path:
@@ -124,7 +126,17 @@ def write(task: Task, shared: Shared, wanted: int) -> Tuning:
     value = float(frame.loc[place, score])
     gain = _gain(task, census, best)
     found = Tuning(
-        task.folder, frame, values, score, value, counts, wanted, gain, tuple(task.facts["warnings"]), _command(task)
+        task.folder,
+        frame,
+        values,
+        score,
+        value,
+        counts,
+        wanted,
+        gain,
+        tuple(task.facts["warnings"]),
+        _command(task),
+        int(task.facts.get("unreadable", 0)),
     )
     write_text(found.best, _best(task, found, best.params))
     write_text(found.report, tuning_report(_inputs(task, found, shared)))

@@ -58,6 +58,9 @@ def storage_url(given: str | None, folder: Path) -> str:
     if url.get_backend_name() == "sqlite" and url.database and url.database != ":memory:":
         return f"sqlite:///{Path(url.database).resolve()}"
     if url.drivername in ("postgres", "postgresql", "postgresql+pg8000"):
+        if not url.username or not url.database:
+            missing = "user" if not url.username else "database"
+            raise RunError(f"--storage {shown(given)} names no {missing}; give postgresql://USER@HOST/DATABASE.")
         return url.set(drivername="postgresql+pg8000").render_as_string(hide_password=False)
     raise RunError(
         f"--storage {shown(given)} is not possible: a tuning is kept in an SQLite file (sqlite:///FILE) or in "

@@ -22,6 +22,7 @@ def learning_curve(
     *,
     chance: Mapping[str, float] | None = None,
     stamp: str = UNAUDITED,
+    unit: str = "lesions",
 ) -> Figure:
     """Draw each training as a dot, the mean of each size with its 95 % interval, the power law, and its extrapolation.
 
@@ -32,6 +33,7 @@ def learning_curve(
         scores: Keys and titles, one panel each.
         chance: What guessing reaches, by score.
         stamp: Printed in the corner.
+        unit: What `groups` counts.
     """
     shown = [(key, title) for key, title in scores if any(wording.known(p["scores"].get(key)) for p in points)]
     if not shown:
@@ -57,7 +59,7 @@ def learning_curve(
             )
         panel.grid(True, axis="y")
         panel.set_title(title)
-        panel.set_xlabel("lesions in training")
+        panel.set_xlabel(f"{unit} in training")
     return figure
 
 
