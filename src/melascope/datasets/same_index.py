@@ -15,7 +15,8 @@ Measured on 300 photographs of HAM10000, each changed, and 300,000 pairs of
 different photographs: copies resized, squashed, saved at JPEG quality 30 or
 brightened by 15 % lie within .08; copies cropped to 90 % anywhere, together with any of these, within .20 of
 their nearest window in 99 % of cases; of different photographs one pair in 200,000 lies within .10 and one in
-1,700 within .20. Of 1,500 copies cropped to between 97 and 90 %, `whole` proposes 20 %, `near` 95 % and `full` more than 99.5 %.
+1,700 within .20. Of 1,500 copies cropped to between 97 and 90 %, `whole` proposes 20 %, `near` 95 % and `full` more
+than 99.5 %.
 """
 
 from __future__ import annotations
