@@ -159,7 +159,9 @@ def _flat(model: Any) -> list[Any]:
 def _features(name: str, pixels: Any, size: tuple[int, int]) -> Any:
     if BACKBONES[name].arrays:
         return zoo.features(name, pixels)
-    return _convertible(_without_normalisation(name, _of_keras(name, None, (*size, 3))))(pixels)
+    from melascope.training.batch_norm import rebuilt
+
+    return _convertible(rebuilt(_without_normalisation(name, _of_keras(name, None, (*size, 3)))))(pixels)
 
 
 def _of_keras(name: str, weights: str | None, shape: tuple[int, int, int] | None) -> Any:

@@ -205,6 +205,8 @@ def cnn(recipe: Recipe, pixels: Any, n_classes: int) -> dict[str, Any]:
     maximum this is the same function, at a quarter of the elementwise work.
     """
     keras = backend.load()
+    from melascope.training.batch_norm import BatchNormalization
+
     layers = keras.layers
     network, policy = recipe.network, _policy(recipe)
     penalty = keras.regularizers.L2(network.l2) if network.l2 else None
@@ -221,7 +223,7 @@ def cnn(recipe: Recipe, pixels: Any, n_classes: int) -> dict[str, Any]:
         else:
             x = layers.Conv2D(width, kernel, kernel_regularizer=penalty, **options)(x)
         if network.batch_norm:
-            x = layers.BatchNormalization(momentum=network.batch_norm_momentum, dtype=policy, name=f"{name}_norm")(x)
+            x = BatchNormalization(momentum=network.batch_norm_momentum, dtype=policy, name=f"{name}_norm")(x)
         return x
 
     low, high = (0.0, 1.0) if network.input_range == "unit" else (-1.0, 1.0)

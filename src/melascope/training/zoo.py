@@ -73,7 +73,9 @@ def _convolve(x: Any, name: str, width: int, kernel: int, stride: int = 1) -> An
 
 
 def _normalise(x: Any, name: str) -> Any:
-    return backend.load().layers.BatchNormalization(momentum=_MOMENTUM, epsilon=_EPSILON, name=name)(x)
+    from melascope.training.batch_norm import BatchNormalization
+
+    return BatchNormalization(momentum=_MOMENTUM, epsilon=_EPSILON, name=name)(x)
 
 
 def _mobilenet(x: Any) -> Any:
