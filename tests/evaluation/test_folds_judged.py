@@ -32,13 +32,52 @@ def test_scores_have_corrected_intervals_within_what_a_score_can_be() -> None:
 
 
 def test_differences_are_paired_by_fold() -> None:
-    found = cross_validated.differences({"a": rows(0.1), "b": rows(), "c": rows(0.1)})
+    noisy = rows(0.1)
+    noisy["balanced_accuracy"] += np.linspace(-0.001, 0.001, len(noisy))
+    found = cross_validated.differences({"a": noisy, "b": rows(), "c": noisy})
     assert len(found) == 9
     by_name = {entry["name"]: entry for entry in found}
     clear = by_name["a − b: balanced accuracy"]
-    # The same noise in both: every fold differs by a tenth, and nothing is uncertain.
-    assert (clear["value"], clear["low"], clear["high"]) == pytest.approx((0.1, 0.1, 0.1))
-    assert by_name["a − c: melanoma AUC"]["value"] == 0
+    # The same noise in both: every fold differs by a tenth, give or take a thousandth.
+    assert (clear["value"], clear["low"], clear["high"]) == pytest.approx((0.1, 0.1, 0.1), abs=0.002)
+    assert 0.0 < clear["low"] < 0.1 < clear["high"]
+    # Equal in every fold: no interval, rather than one of no width.
+    assert by_name["a − c: melanoma AUC"] | {"value": 0.0, "low": None, "high": None} == by_name["a − c: melanoma AUC"]
+
+
+def test_two_trainings_that_disagree_give_no_impossible_interval() -> None:
+    wild = rows(folds=2, repeats=1).assign(accuracy=[0.1, 0.9])
+    one = cross_validated.fold_scores(wild)["accuracy"]
+    assert (one["low"], one["high"]) == (0.0, 1.0)
+    (found,) = (
+        entry
+        for entry in cross_validated.differences({"a": wild, "b": wild.assign(accuracy=[0.5, 0.2])})
+        if entry["score"] == "accuracy"
+    )
+    assert (found["low"], found["high"]) == (-1.0, 1.0)
+
+
+def test_the_auc_within_sources_owes_nothing_to_the_source() -> None:
+    rng = np.random.default_rng(0)
+    n = 600
+    source = np.where(rng.random(n) < 0.5, "clinic", "archive").astype(object)
+    # Most melanomas come from the clinic, and the network sees nothing but the source.
+    melanoma = rng.random(n) < np.where(source == "clinic", 0.8, 0.1)
+    risk = (np.where(source == "clinic", 0.9, 0.1) + rng.normal(0, 0.01, n))[None]
+    folds = (np.arange(n) % 3)[None]
+    found = cross_validated.within_source(risk, melanoma, folds, source)
+    assert found is not None
+    assert found["auc"]["low"] < 0.5 < found["auc"]["high"]
+    assert abs(found["auc"]["value"] - 0.5) < 0.1
+    assert (found["sources"], found["left_out"]) == (["archive", "clinic"], 0)
+    source[:50] = None
+    source[50:60] = "elsewhere"
+    melanoma[50:60] = False  # nothing can be compared within it
+    again = cross_validated.within_source(risk, melanoma, folds, source)
+    assert again is not None
+    assert (again["sources"], again["left_out"]) == (["archive", "clinic"], 60)
+    assert cross_validated.within_source(risk, melanoma, folds, np.full(n, "one")) is None
+    assert cross_validated.within_source(risk, melanoma, folds, np.full(n, None)) is None
 
 
 def test_all_folds_together_tell_each_diagnosis() -> None:

@@ -114,7 +114,7 @@ def test_the_same_command_goes_on_and_takes_further_recipes_and_repeats(
     whole = _validate(drawn, recipes, tmp_path / "CV", progress=lambda *step: steps.append(step))
     assert not any(stage.startswith("scan") for stage, _, _ in steps)  # it was read and audited before
     assert list(whole.result["recipes"]) == ["first", "second"]
-    done = [done for stage, done, _ in steps if stage.startswith("training")]
+    done = [done for stage, done, _ in steps if stage.startswith("training all")]
     assert done == sorted(done)
     assert done[-1] == 4
     with pytest.raises(RunError, match="other settings"):
@@ -251,7 +251,26 @@ def test_baselines_stand_on_the_same_folds(found: CrossValidated) -> None:
     # Drawn lesions have the colours of their diagnoses.
     largest, colour = (one["scores"]["balanced_accuracy"]["value"] for one in baselines.values())
     assert largest < 0.3 < colour
-    assert "baseline: the largest class always" in (found.path / "report.html").read_text(encoding="utf-8")
+    page = (found.path / "report.html").read_text(encoding="utf-8")
+    assert "baseline: the largest class always" in page
+    shuffled = found.result["shuffled_labels"]
+    assert (shuffled["recipe"], shuffled["epochs"], shuffled["at_chance"]) == ("first", 1, True)
+    assert shuffled["n"] == found.result["recipes"]["first"]["by_fold"][0]["n"]
+    assert "baseline: first on shuffled labels, one fold" in page
+    assert "above chance" not in page
+
+
+def test_sources_are_told_where_they_are_known(drawn: Path, recipes: list[Path], tmp_path: Path) -> None:
+    rows = cross_validate_data(drawn, tmp_path / "A", recipes[0], folds=2, authority=[drawn / "metadata.csv"]).path
+    frame = pd.read_parquet(rows / "table.parquet")
+    place = np.arange(len(frame)) % 2
+    frame.assign(source=np.array(["here", "there"])[place]).to_parquet(tmp_path / "two.parquet")
+    found = cross_validate_data(tmp_path / "two.parquet", tmp_path / "B", recipes[0], folds=2, unaudited=True)
+    within = found.result["recipes"]["first"]["within_source"]
+    assert found.result["sources"] == 2
+    assert within["sources"] == ["here", "there"]
+    assert 0 <= within["auc"]["value"] <= 1
+    assert "melanoma AUC within a source" in (found.path / "report.html").read_text(encoding="utf-8")
 
 
 def test_as_filed_divides_single_photographs_and_says_so(drawn: Path, recipes: list[Path], tmp_path: Path) -> None:
@@ -292,8 +311,7 @@ def test_smaller_shares_are_part_of_larger_ones_and_groups_stay_whole() -> None:
 def curve(drawn: Path, recipes: list[Path], tmp_path_factory: pytest.TempPathFactory) -> LearningCurve:
     options = {"authority": [drawn / "metadata.csv"], "folds": 2}
     out = tmp_path_factory.mktemp("lc") / "LC"
-    first = learning_curve(drawn, out, recipes[0], shares=(0.5, 1), **options)
-    assert "too few" in first.result["fits"]["balanced_accuracy"]["words"]
+    learning_curve(drawn, out, recipes[0], shares=(0.5, 0.75, 1), **options)
     return learning_curve(drawn, out, recipes[0], shares=(1, 0.25, 0.5), **options)
 
 
@@ -302,15 +320,28 @@ def test_a_learning_curve_of_a_data_set(curve: LearningCurve, drawn: Path, recip
     assert len(curve.scores) == 6
     assert curve.scores.groupby("share")["groups"].mean().is_monotonic_increasing
     assert curve.scores.groupby("fold")["n"].nunique().eq(1).all()
+    assert set(curve.result["baselines"]) == {"the largest class always", "colour histogram and logistic regression"}
+    assert curve.result["shuffled_labels"]["at_chance"]
     fit = curve.result["fits"]["balanced_accuracy"]
     assert fit["groups"]["asked"] == 2 * fit["groups"]["measured"]
     assert json.loads((curve.path / "learning_curve.json").read_text(encoding="utf-8")) == curve.result
     page = (curve.path / "report.html").read_text(encoding="utf-8")
-    for words in ("extrapolation", "lesions in training", "twice as many", "test part closed", "learning-curve"):
+    for words in (
+        "extrapolation",
+        "lesions in training",
+        "the curve through all sizes passes there",
+        "on shuffled labels",
+        "twice as many",
+        "test part closed",
+        "learning-curve",
+    ):
         assert words in page
     options = {"authority": [drawn / "metadata.csv"], "folds": 2}
     with pytest.raises(DataError, match="Shares"):
         learning_curve(drawn, tmp_path / "no", recipes[0], shares=(0.5, 2), **options)
+    with pytest.raises(DataError, match="needs 3 sizes at least, not 1"):
+        learning_curve(drawn, tmp_path / "no", recipes[0], shares=(1,), **options)
+    assert not (tmp_path / "no").exists()
     with pytest.raises(RunError, match="other settings"):
         learning_curve(drawn, curve.path, recipes[1], **options)
 
@@ -333,6 +364,6 @@ def test_the_commands_go_on_and_print_what_was_found(
     assert "second, seed 1, fold 2" in said.err
     more = [*words, "--shares", "0.25 0.5,1", "--out", str(curve.path)]
     assert cli_curve.learning_curve.main(more, standalone_mode=False) == 1
-    assert "Twice as many" in capsys.readouterr().out
+    assert "With twice as many" in capsys.readouterr().out
     with pytest.raises(click.BadParameter, match="no list of shares"):
         cli_curve.learning_curve.main([*words, "--shares", "2", "--out", str(tmp_path / "X")], standalone_mode=False)

@@ -12,8 +12,8 @@ import pandas as pd
 
 from melascope.counted import plural
 from melascope.evaluation.baselines import colour_model, colours
-from melascope.statistics import confusion, proportion, repeated_cv_difference
-from melascope.statistics.intervals import FEW, Array, Estimate
+from melascope.statistics import auc, confusion, proportion, repeated_cv_difference
+from melascope.statistics.intervals import FEW, Array
 
 SCORES = ("balanced_accuracy", "melanoma_auc", "accuracy", "log_loss")
 """In the order of tables; the last is better where it is smaller."""
@@ -33,21 +33,16 @@ def fold_scores(rows: pd.DataFrame) -> dict[str, dict[str, Any]]:
 
     The interval is the corrected resampled t (Nadeau and Bengio 2003): the folds of one repeat share most of their
     training photographs, and repeats share all. `n` counts trainings. A score that is not defined in every fold has
-    no value.
+    no value; one that is the same in all has no interval.
 
     Args:
         rows: A row per repeat and fold: `seed`, `fold`, and the columns of `SCORES`.
     """
-    return {score: _within(repeated_cv_difference(by_fold(rows, score)), score) for score in SCORES}
-
-
-def _within(estimate: Estimate, score: str) -> dict[str, Any]:
-    """Keep an interval, which t makes as wide on both sides, to what the score can be."""
-    if math.isnan(estimate.value):
-        return estimate.to_json()
-    top = math.inf if score == "log_loss" else 1.0
-    ends = (max(0.0, estimate.low), min(top, estimate.high))
-    return Estimate(estimate.value, *ends, estimate.n).to_json()
+    tops = {score: math.inf if score == "log_loss" else 1.0 for score in SCORES}
+    return {
+        score: repeated_cv_difference(by_fold(rows, score), lowest=0.0, highest=top).to_json()
+        for score, top in tops.items()
+    }
 
 
 def differences(rows: Mapping[str, pd.DataFrame]) -> list[dict[str, Any]]:
@@ -61,10 +56,45 @@ def differences(rows: Mapping[str, pd.DataFrame]) -> list[dict[str, Any]]:
     """
     found = []
     for score, (a, b) in itertools.product(SCORES[:3], itertools.combinations(rows, 2)):
-        estimate = repeated_cv_difference(by_fold(rows[a], score) - by_fold(rows[b], score))
+        estimate = repeated_cv_difference(by_fold(rows[a], score) - by_fold(rows[b], score), lowest=-1.0, highest=1.0)
         words = score.replace("_", " ").replace("auc", "AUC")
         found.append({"name": f"{a} − {b}: {words}", "a": a, "b": b, "score": score, **estimate.to_json()})
     return found
+
+
+def within_source(risk: Array, melanoma: Array, folds: Array, sources: Sequence[Any] | Array) -> dict[str, Any] | None:
+    """Return the melanoma AUC over pairs of one source: a source can tell the diagnosis, whatever the lesion shows.
+
+    In each fold it is the mean of the AUCs within each source, weighted by their pairs of a melanoma and another
+    lesion. The interval is that of `fold_scores`.
+
+    Args:
+        risk: `(repeats, n)` of melanoma, out of fold.
+        melanoma: `(n,)` bool.
+        folds: `(repeats, n)`.
+        sources: `(n,)` names; what is not known is left out.
+
+    Returns:
+        `auc` (an estimate), `sources` (names of those that have both), `left_out` photographs of other or unknown
+        sources. None where fewer than two sources are known.
+    """
+    known = pd.Series(sources, dtype="string").str.strip()
+    names = sorted(name for name in known.dropna().unique() if name)
+    if len(names) < 2:
+        return None
+    values, used = np.full((len(folds), int(folds.max()) + 1), np.nan), set()
+    for repeat, fold in itertools.product(range(len(folds)), range(values.shape[1])):
+        pairs = weighted = 0.0
+        for name in names:
+            rows = (folds[repeat] == fold) & (known == name).fillna(False).to_numpy(dtype=bool)
+            weight = float(melanoma[rows].sum()) * float((~melanoma[rows]).sum())
+            if weight:
+                pairs, weighted = pairs + weight, weighted + weight * float(auc(risk[repeat, rows], melanoma[rows]))
+                used.add(name)
+        values[repeat, fold] = weighted / pairs if pairs else np.nan
+    counted = known.isin(sorted(used)).to_numpy(dtype=bool)
+    estimate = repeated_cv_difference(values, lowest=0.0, highest=1.0).to_json()
+    return {"auc": estimate, "sources": sorted(used), "left_out": int((~counted).sum())}
 
 
 def pooled(
@@ -176,6 +206,23 @@ def grouping(told: Mapping[str, Any]) -> list[str]:
     return found
 
 
+def of_sources(told: Mapping[str, Any]) -> list[str]:
+    """Return what a melanoma AUC over several sources may owe to the source, in a sentence.
+
+    Args:
+        told: `sources`, how many are known of the photographs.
+    """
+    number = told.get("sources", 0)
+    if number == 1:
+        return []
+    if number:
+        return [
+            "The melanoma AUC joins several sources, and a source can tell the diagnosis: read it beside that within a "
+            "source."
+        ]
+    return ["Sources are not recorded, so it cannot be shown that the source does not tell the diagnosis."]
+
+
 def notes(recipes: Sequence[str], folds: int, repeats: int, told: Mapping[str, Any]) -> list[str]:
     """Return what limits the numbers, a sentence each.
 
@@ -190,6 +237,7 @@ def notes(recipes: Sequence[str], folds: int, repeats: int, told: Mapping[str, A
         "folds, since they share most of their training photographs.",
         *grouping(told),
     ]
+    found += of_sources(told)
     if told["closed"]:
         found.append(f"The test part ({told['closed']:,} photographs) was left closed: nothing here was seen from it.")
     if told.get("limited"):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from melascope.evaluation.cross_validated import SCORES, fold_scores, grouping
+from melascope.evaluation.cross_validated import SCORES, fold_scores, grouping, of_sources
 from melascope.statistics.intervals import Array
 from melascope.statistics.power_law import FEWEST_SIZES, extrapolate, fit_power_law
 
@@ -91,11 +91,14 @@ def _curves(rows: pd.DataFrame, score: str) -> Array:
 def _words(name: str, law: Mapping[str, Any], measured: float, unit: str) -> str:
     score, gain = law["score"], law["gain"]
     what = f"{_NAMES[name][:1].upper()}{_NAMES[name][1:]}"
-    head = f"{what} is {measured:.3f} with {law['groups']['measured']:,.0f} {unit} in training."
+    head = (
+        f"{what} was measured as {measured:.3f} with {law['groups']['measured']:,.0f} {unit} in training; the curve "
+        f"through all sizes passes there at {score['value'] - gain['value']:.3f}."
+    )
     twice = (
-        f"Twice as many ({law['groups']['asked']:,.0f}) would give {score['value']:.3f} (95 % interval "
-        f"{score['low']:.3f} to {score['high']:.3f}), a change along the curve of {gain['value']:+.3f} "
-        f"({gain['low']:+.3f} to {gain['high']:+.3f}), if the curve goes on as it does: "
+        f"With twice as many ({law['groups']['asked']:,.0f}) the curve would reach {score['value']:.3f} (95 % interval "
+        f"{score['low']:.3f} to {score['high']:.3f}), {gain['value']:+.3f} along it "
+        f"({gain['low']:+.3f} to {gain['high']:+.3f}), if it goes on as it does: "
         "an extrapolation, not a measurement."
     )
     verdict = ""
@@ -141,6 +144,7 @@ def notes(told: Mapping[str, Any], folds: int, repeats: int, tuned: bool) -> lis
     ]
     if tuned:
         found.append("The recipe decides by a fold of its own, which has the same size at every point.")
+    found += of_sources(told)
     if told["closed"]:
         found.append(f"The test part ({told['closed']:,} photographs) was left closed.")
     if told.get("limited"):

@@ -22,6 +22,11 @@ TITLES = (
     ("log_loss", "Log loss (lower is better)"),
 )
 
+BASELINES = (
+    "Baselines stand on the same folds: two without a network, and the network trained on shuffled labels for a "
+    "quarter of the epochs and scored on the first fold alone (its interval resamples groups), which must be at chance."
+)
+
 
 def cross_validation_report(
     result: Mapping[str, Any], title: str, table: pd.DataFrame | None = None, picture: LoadPicture | None = None
@@ -83,22 +88,54 @@ def summary(result: Mapping[str, Any]) -> list[Any]:
     )
     blocks: list[Any] = [Text(how, "lead")]
     blocks += [Text(sentence, "note") for sentence in _verdicts(result)]
-    columns = ["recipe", *(name for _, name in TITLES), "melanoma sensitivity, first choice"]
+    of_sources = any(found.get("within_source") for found in recipes.values())
+    within = ["melanoma AUC within a source"] if of_sources else []
+    columns = ["recipe", *(name for _, name in TITLES), *within, "melanoma sensitivity, first choice"]
     rows = []
     for name, found in recipes.items():
         scores = [wording.score(found["scores"][key], 3) for key, _ in TITLES]
         melanoma = (found["per_class"].get("MEL") or {}).get("sensitivity")
         few = (found["per_class"].get("MEL") or {}).get("too_few", wording.too_few(melanoma))
+        if of_sources:
+            scores.append(wording.score((found.get("within_source") or {}).get("auc"), 3))
         rows.append([name, *scores, "too few to judge" if few else wording.percent(melanoma)])
-    for name, found in result.get("baselines", {}).items():
-        rows.append([f"baseline: {name}", *(wording.score(found["scores"][key], 3) for key, _ in TITLES), "–"])
+    rows += [[*row, *("–" for _ in within), "–"] for row in baselines(result)]
     note = (
         f"Means over {trainings} trainings with 95 % intervals (corrected resampled t). The last column pools all "
         "folds; its interval resamples groups. First choice: no threshold for alerts is chosen here, so it is no "
-        "operating point. Baselines are fitted and scored on the same folds without a network; none is trained on "
-        "shuffled labels here."
+        f"operating point. {BASELINES}"
     )
+    if of_sources:
+        note += " Within a source: only photographs of one source are compared, since a source can tell the diagnosis."
+    blocks += shuffled_note(result)
     return [*blocks, Table("Scores out of fold", columns, rows, note)]
+
+
+def baselines(result: Mapping[str, Any]) -> list[list[str]]:
+    """Return a row of `TITLES` for each baseline."""
+    rows = [
+        [f"baseline: {name}", *(wording.score(found["scores"][key], 3) for key, _ in TITLES)]
+        for name, found in result.get("baselines", {}).items()
+    ]
+    shuffled = result.get("shuffled_labels")
+    if shuffled:
+        scores = [wording.score(shuffled[key], 3) if key in shuffled else "–" for key, _ in TITLES]
+        rows.append([f"baseline: {shuffled['recipe']} on shuffled labels, one fold", *scores])
+    return rows
+
+
+def shuffled_note(result: Mapping[str, Any]) -> list[Any]:
+    """Return the sentence that a network trained on shuffled labels deserves: none where it is at chance."""
+    shuffled = result.get("shuffled_labels")
+    if not shuffled or shuffled["at_chance"]:
+        return []
+    why = (
+        "something other than the lesions tells the diagnosis, or photographs of one lesion stand on both sides"
+        if result["grouped"]
+        else "copies and other photographs of a lesion stand on both sides, and a network that knows the photograph "
+        "knows its label, even a wrong one"
+    )
+    return [Text(f"Trained on shuffled labels the network is above chance: {why}.", "note")]
 
 
 def scored_on(result: Mapping[str, Any]) -> str:

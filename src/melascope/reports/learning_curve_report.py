@@ -10,7 +10,15 @@ import pandas as pd
 from melascope.reports import data_sections as data
 from melascope.reports import wording
 from melascope.reports.album import Album, LoadPicture
-from melascope.reports.cross_validation_report import TITLES, reproduce, scored_on, stamps
+from melascope.reports.cross_validation_report import (
+    BASELINES,
+    TITLES,
+    baselines,
+    reproduce,
+    scored_on,
+    shuffled_note,
+    stamps,
+)
 from melascope.reports.data_report import FOOTER
 from melascope.reports.figures.learning import learning_curve
 from melascope.reports.page import Details, Drawing, Page, Points, Section, Table, Text
@@ -66,6 +74,7 @@ def _summary(result: Mapping[str, Any], stamp: str) -> list[Any]:
     return [
         Text(lead, "lead"),
         *(Text(str(fit["words"]), "note") for fit in fits.values()),
+        *shuffled_note(result),
         Drawing(figure, told, caption, True),
     ]
 
@@ -107,6 +116,11 @@ def _numbers(result: Mapping[str, Any]) -> list[Any]:
     blocks: list[Any] = [Table("Scores by size", columns, rows, note)]
     if laws:
         blocks.append(Table("The power law: score = a − b · n^−c", ["score", "a", "b", "c"], laws))
+    against = baselines(result)
+    if against:
+        blocks.append(
+            Table("Baselines, with all of them", ["baseline", *(title for _, title in TITLES)], against, BASELINES)
+        )
     columns = ["training", unit, "photographs", *(title for _, title in TITLES), "n"]
     return [*blocks, Details("Every training in numbers", [Table("Scores of each training", columns, each)])]
 

@@ -102,15 +102,20 @@ def paired_bootstrap(
     return interval(samples, value, len(a), level=level, proportion=False)
 
 
-def repeated_cv_difference(differences: Array, level: float = LEVEL) -> Estimate:
+def repeated_cv_difference(
+    differences: Array, level: float = LEVEL, lowest: float = -math.inf, highest: float = math.inf
+) -> Estimate:
     """Return the mean of paired differences over repeated cross-validation with the corrected resampled t interval.
 
     Folds share training rows, so the naive variance is too small: it is raised
-    by test size over training size, 1 / (folds - 1).
+    by test size over training size, 1 / (folds - 1). Where all are equal there is no interval (NaN): one of no width
+    would claim a certainty that so few trainings cannot give.
 
     Args:
-        differences: `(repeats, folds)` of model a minus model b.
+        differences: `(repeats, folds)` of model a minus model b, or of one model's score.
         level: Of the interval.
+        lowest: What the value can be at least; the interval, which t makes as wide on both sides, is kept to it.
+        highest: What it can be at most.
 
     Raises:
         ValueError: With fewer than two folds.
@@ -123,8 +128,10 @@ def repeated_cv_difference(differences: Array, level: float = LEVEL) -> Estimate
         raise ValueError("Cross-validation has at least two folds.")
     value = float(d.mean())
     deviation = math.sqrt((1 / count + 1 / (folds - 1)) * float(d.var(ddof=1)))
+    if not deviation > 1e-12 * max(1.0, abs(value)):
+        return Estimate(value, math.nan, math.nan, count)
     half = student_t_quantile(0.5 + level / 2, count - 1) * deviation
-    return Estimate(value, value - half, value + half, count)
+    return Estimate(value, max(lowest, value - half), min(highest, value + half), count)
 
 
 def student_t_quantile(probability: float, degrees: int) -> float:

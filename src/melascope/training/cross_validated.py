@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,17 +13,19 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from melascope import environment
+from melascope import diagnosis, environment
 from melascope.audit.survey import picture
 from melascope.errors import DataError, RunError
 from melascope.evaluation import cross_validated as judged
+from melascope.evaluation.learning_curve import unit as of_lesions
 from melascope.progress import Progress, silent
+from melascope.training import fold_baselines
 from melascope.training import recipe as recipes
-from melascope.training.cross_validation import CrossValidation, cross_validate, scores_of
+from melascope.training.cross_validation import CrossValidation, cross_validate, refuse_folds
 from melascope.training.experiment import Experiment, Material, PathLike, Reading
 from melascope.training.recipe import Recipe
 from melascope.training.run_folder import write_text
-from melascope.training.settings import shortened
+from melascope.training.settings import of_epochs, shortened
 
 SCHEMA = 1
 
@@ -86,46 +89,49 @@ def cross_validate_data(
         >>> found = cross_validate_data("photographs", out="CV", recipe=["small-cnn", "plain-cnn"], repeats=2)
         >>> found.result["recipes"]["small-cnn"]["scores"]["balanced_accuracy"]
     """
-    chosen = load_distinct([recipe] if isinstance(recipe, str | Path) else list(recipe), epochs)  # type: ignore[arg-type]
+    named: list[PathLike] = [recipe] if isinstance(recipe, str | os.PathLike) else list(recipe)
+    chosen = load_distinct(named, epochs)
     asked = Reading(data, seed=seed, **reading)
     experiment = Experiment(out, "cross-validation", {"folds": folds, "seed": seed, "epochs": epochs}, asked)
-    for one in chosen:
-        _refuse_changed(experiment.path, one)
-    material = experiment.material(progress)
-    for one in chosen:
-        write_text(experiment.path / f"{one.name}.toml", one.dumps())
-    given = fixed_folds(material)
-    if given is not None:
-        folds = int(given.max()) + 1
-        if repeats > 1:
-            raise DataError("The folds are fixed, and there is one set of them; leave --repeats out.")
     seeds = list(range(seed, seed + repeats))
-    found: dict[str, list[CrossValidation]] = {one.name: [] for one in chosen}
-    # Packed before the first training: the bars of one stage follow those of another, and no stage comes again.
-    images = {one.name: material.images(one, progress) for one in chosen}
-    watch = Watch(progress, [one.schedule.epochs * folds for _ in seeds for one in chosen])
-    # Seed by seed, so that what is done at any moment can be compared in pairs.
-    for at_seed in seeds:
+    with experiment.if_refused():
         for one in chosen:
-            found[one.name].append(
-                cross_validate(
-                    one,
-                    images[one.name],
-                    material.labels,
-                    material.groups,
-                    material.classes,
-                    folds,
-                    [at_seed],
-                    experiment.path / one.name,
-                    watch.told,
-                    environment.threads(),
-                    None if on_fold is None else lambda row, name=one.name: on_fold(name, row),  # type: ignore[misc]
-                    given,
+            _refuse_changed(experiment.path, one)
+        material = experiment.material(progress)
+        folds, given = settled_folds(material, chosen, folds, seeds)
+        for one in chosen:
+            write_text(experiment.path / f"{one.name}.toml", one.dumps())
+        found: dict[str, list[CrossValidation]] = {one.name: [] for one in chosen}
+        # Packed before the first training: the bars of one stage follow those of another, and no stage comes again.
+        images = {one.name: material.images(one, progress) for one in chosen}
+        watch = Watch(progress, [one.schedule.epochs * folds for _ in seeds for one in chosen])
+        # Seed by seed, so that what is done at any moment can be compared in pairs.
+        for at_seed in seeds:
+            for one in chosen:
+                found[one.name].append(
+                    cross_validate(
+                        one,
+                        images[one.name],
+                        material.labels,
+                        material.groups,
+                        material.classes,
+                        folds,
+                        [at_seed],
+                        experiment.path / one.name,
+                        watch.told,
+                        environment.threads(),
+                        None if on_fold is None else lambda row, name=one.name: on_fold(name, row),  # type: ignore[misc]
+                        given,
+                    )
                 )
-            )
-            watch.next()
+                watch.next()
     result = _result(material, chosen, found, folds, seeds, asked)
-    result["baselines"] = _baselines(material, images[chosen[0].name], found[chosen[0].name], seeds)
+    result["warnings"] = [*other_epochs(named, chosen), *result["warnings"]]
+    first, assigned = chosen[0], np.concatenate([one.folds for one in found[chosen[0].name]])
+    result["baselines"] = fold_baselines.of_folds(material, images[first.name], assigned, seeds)
+    result["shuffled_labels"] = fold_baselines.on_shuffled(
+        first, material, images[first.name], assigned[0], seed, experiment.path / first.name / "shuffled", progress
+    )
     experiment.write_json("cross_validation.json", result)
     _predictions(experiment.path / "predictions.parquet", material, found, seeds)
     _page(experiment.path / "report.html", material, result, Path(data).name)
@@ -150,6 +156,15 @@ def load_distinct(named: Sequence[PathLike], epochs: int | None) -> list[Recipe]
     return chosen
 
 
+def other_epochs(named: Sequence[PathLike], chosen: Sequence[Recipe]) -> list[str]:
+    """Return for each recipe that is not trained for its own epochs a sentence that says so."""
+    found = []
+    for name, one in zip(named, chosen, strict=True):
+        which = f"Recipe {one.name}: " if len(chosen) > 1 else ""
+        found += [which + told for told in of_epochs(recipes.load(name).schedule.epochs, one)]
+    return found
+
+
 def _refuse_changed(folder: Path, recipe: Recipe) -> None:
     """Refuse, before anything is written, a recipe whose name stands for another one in this folder."""
     record = folder / f"{recipe.name}.toml"
@@ -161,6 +176,24 @@ def _refuse_changed(folder: Path, recipe: Recipe) -> None:
             f'{folder} holds trainings of another recipe called "{recipe.name}"; {record.name} has it. Give this one '
             'another name = "..." in its file, or begin anew with --out.'
         )
+
+
+def settled_folds(
+    material: Material, chosen: Sequence[Recipe], folds: int, seeds: Sequence[int]
+) -> tuple[int, NDArray[np.int64] | None]:
+    """Return how many folds there are, and those that were fixed, as `fixed_folds` does.
+
+    Raises:
+        DataError: When some training or some score cannot be, or fixed folds were to be repeated.
+    """
+    given = fixed_folds(material)
+    if given is not None:
+        folds = int(given.max()) + 1
+        if len(seeds) > 1:
+            raise DataError("The folds are fixed, and there is one set of them; leave --repeats out.")
+    what = of_lesions(material.facts)
+    refuse_folds(chosen, material.labels, material.groups, material.classes, folds, seeds, given, what)
+    return folds, given
 
 
 def fixed_folds(material: Material) -> NDArray[np.int64] | None:
@@ -212,8 +245,9 @@ def _result(
         p = np.concatenate([each.probabilities for each in found[one.name]])
         of_recipes[one.name] = {
             "scores": judged.fold_scores(rows[one.name]),
+            "within_source": _within_source(p, found[one.name], material),
             **judged.pooled(p, material.labels, material.groups, material.classes, seed),
-            "by_fold": _plain(rows[one.name]),
+            "by_fold": fold_baselines.plain(rows[one.name]),
             "toml": one.dumps(),
         }
     words = ["melascope", "cross-validate", *asked.words()]
@@ -236,29 +270,15 @@ def _result(
     }
 
 
-def _baselines(
-    material: Material, images: NDArray[np.uint8], found: Sequence[CrossValidation], seeds: Sequence[int]
-) -> dict[str, Any]:
-    assigned = np.concatenate([one.folds for one in found])
-    labels, classes, of_baselines = material.labels, material.classes, {}
-    for name, p in judged.baselines(labels, assigned, len(classes), images).items():
-        rows = []
-        for repeat, seed in enumerate(seeds):
-            for fold in range(int(assigned.max()) + 1):
-                held = assigned[repeat] == fold
-                scores = scores_of(p[repeat, held], labels[held], classes)
-                rows.append({"seed": seed, "fold": fold, "n": int(held.sum()), **scores})
-        table = pd.DataFrame(rows)
-        of_baselines[name] = {"scores": judged.fold_scores(table), "by_fold": _plain(table)}
-    return of_baselines
-
-
-def _plain(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    whole = ("seed", "fold", "n")
-    return [
-        {str(key): int(v) if key in whole else None if v != v else float(v) for key, v in row.items()}
-        for row in rows.to_dict("records")
-    ]
+def _within_source(
+    p: NDArray[np.float64], found: Sequence[CrossValidation], material: Material
+) -> dict[str, Any] | None:
+    if "source" not in material.table:
+        return None
+    melanoma = np.isin(np.asarray(material.classes)[material.labels], list(diagnosis.GROUPS["melanoma"]))
+    risk = np.stack([diagnosis.group_risk(each, material.classes, "melanoma") for each in p])
+    folds = np.concatenate([one.folds for one in found])
+    return judged.within_source(risk, melanoma, folds, material.table["source"].to_numpy(dtype=object))
 
 
 def _predictions(

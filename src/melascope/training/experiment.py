@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,11 +28,13 @@ from melascope.errors import DataError, RunError
 from melascope.progress import Progress, silent
 from melascope.training.closed import OWN, without_test
 from melascope.training.recipe import Recipe
-from melascope.training.run_folder import write_text
+from melascope.training.run_folder import AsFound, write_text
 
 PathLike = str | os.PathLike[str]
 
 SCHEMA = 1
+MATERIAL = "material.json"
+"""What is told of the photographs; there when they are read and audited."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +145,7 @@ class Material:
             "photographs": len(self.table),
             "groups": len(set(self.groups)),
             "lesions": lesion_counts(self.table),
+            "sources": int(self.table["source"].nunique()) if "source" in self.table else 0,
         }
 
     def images(self, recipe: Recipe, progress: Progress = silent) -> NDArray[np.uint8]:
@@ -167,10 +171,14 @@ class Experiment:
 
     def __init__(self, out: PathLike, kind: str, settings: Mapping[str, Any], reading: Reading) -> None:
         self.path, self.reading = Path(out), reading
+        self._found = AsFound(out)
         whole = {"schema": SCHEMA, "kind": kind, "settings": {**reading.to_json(), **settings}}
         record = self.path / "experiment.json"
-        if record.exists():
+        if record.exists() and (self.path / MATERIAL).exists():
             _refuse_other(self.path, record, whole)
+        elif record.exists():  # killed while it read the photographs: begun anew
+            _refuse_other(self.path, record, {**whole, "settings": None})
+            self.write_json("experiment.json", whole)
         elif self.path.is_file():
             raise RunError(f"{self.path} is a file; --out needs a folder.")
         elif self.path.is_dir() and any(self.path.iterdir()):
@@ -181,18 +189,22 @@ class Experiment:
             self.path.mkdir(parents=True, exist_ok=True)
             self.write_json("experiment.json", whole)
 
+    def if_refused(self) -> AbstractContextManager[None]:
+        """Return a block that leaves the folder as it was found where the experiment is refused before a training."""
+        return self._found.if_refused((self.path / MATERIAL).exists)
+
     def material(self, progress: Progress = silent) -> Material:
         """Return the photographs: read, audited and freed of the test part once, then kept here.
 
         Raises:
             DataError: When they cannot be used.
         """
-        told, rows = self.path / "material.json", self.path / "table.parquet"
+        told, rows = self.path / MATERIAL, self.path / "table.parquet"
         if told.exists():
             return Material(table.load(rows), json.loads(told.read_text(encoding="utf-8")))
         found = _material(self.reading, progress)
         table.save(found.table, rows)
-        self.write_json("material.json", found.told)
+        self.write_json(MATERIAL, found.told)
         return found
 
     def write_json(self, name: str, value: Any) -> None:
@@ -209,6 +221,8 @@ def _refuse_other(folder: Path, record: Path, wanted: Mapping[str, Any]) -> None
     if (before.get("schema"), before.get("kind")) != (wanted["schema"], wanted["kind"]):
         raise RunError(f"{folder} holds a {before.get('kind')}, of another kind or version. Choose another folder.")
     now = wanted["settings"]
+    if now is None:
+        return
     changed = [key for key in settings.keys() | now.keys() if settings.get(key) != now.get(key)]
     if changed:
         told = "; ".join(f"{key}: {settings.get(key)!r} then, {now.get(key)!r} now" for key in sorted(changed))

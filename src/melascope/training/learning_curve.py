@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,9 @@ from melascope.audit.survey import picture
 from melascope.errors import DataError
 from melascope.evaluation import learning_curve as judged
 from melascope.progress import Progress, silent
-from melascope.training.cross_validated import Watch, fixed_folds, load_distinct
+from melascope.statistics.power_law import FEWEST_SIZES
+from melascope.training import fold_baselines
+from melascope.training.cross_validated import Watch, load_distinct, other_epochs, settled_folds
 from melascope.training.cross_validation import draw_folds, one_training, scores_of, training_rows
 from melascope.training.experiment import Experiment, Material, PathLike, Reading
 from melascope.training.recipe import Recipe
@@ -57,6 +59,7 @@ def learning_curve(
     seed: int = 0,
     epochs: int | None = None,
     progress: Progress = silent,
+    on_training: Callable[[dict[str, Any]], None] | None = None,
     **reading: Any,
 ) -> LearningCurve:
     """Train a recipe on growing shares of the lesions; the same call goes on where it was stopped.
@@ -71,6 +74,7 @@ def learning_curve(
         seed: Of the first repeat.
         epochs: Instead of the recipe's.
         progress: Called with photographs seen and to be seen, over all trainings.
+        on_training: Called with each training's row of the scores, as `LearningCurve.scores` has it.
         reading: `protocol`, `images`, `authority`, `spellings`, `limit`, `audit`, `parts`, `unaudited`, as in `run`.
 
     Raises:
@@ -83,50 +87,59 @@ def learning_curve(
     sizes = sorted({float(share) for share in shares})
     if not sizes or sizes[0] <= 0 or sizes[-1] > 1:
         raise DataError("Shares of the lesions lie above 0 and reach 1 at most, such as 0.125, 0.25, 0.5, 1.")
+    if len(sizes) < FEWEST_SIZES:
+        raise DataError(
+            f"A curve needs {FEWEST_SIZES} sizes at least, not {len(sizes)}; give --shares such as 0.25,0.5,1."
+        )
     (chosen,) = load_distinct([recipe], epochs)
     asked = Reading(data, seed=seed, **reading)
     settings = {"folds": folds, "seed": seed, "recipe": chosen.dumps()}
     experiment = Experiment(out, "learning-curve", settings, asked)
-    material = experiment.material(progress)
-    write_text(experiment.path / f"{chosen.name}.toml", chosen.dumps())
-    given = fixed_folds(material)
-    if given is not None:
-        folds = int(given.max()) + 1
-        if repeats > 1:
-            raise DataError("The folds are fixed, and there is one set of them; leave --repeats out.")
-    images, labels, groups = material.images(chosen, progress), material.labels, material.groups
     seeds = list(range(seed, seed + repeats))
-    pieces = []
-    for place, at_seed in enumerate(seeds):
-        assigned = draw_folds(labels, groups, material.classes, folds, at_seed) if given is None else given[place]
-        for fold in range(folds):
-            train, tune = training_rows(chosen, assigned, fold)
-            for share in sizes:
-                rows = nested(train, labels, groups, share, at_seed)
-                pieces.append((at_seed, fold, share, rows, tune, np.flatnonzero(assigned == fold)))
-    watch = Watch(
-        progress, [len(piece[3]) * chosen.schedule.epochs for piece in pieces], "training all sizes (photographs)"
-    )
-    found = []
-    for at_seed, fold, share, train, tune, test in pieces:
-        folder = experiment.path / f"seed-{at_seed}" / f"fold-{fold}" / f"share-{share:g}"
-        logits = one_training(
-            chosen, images, labels, train, tune, test, material.classes, folder, at_seed, watch.told,
-            environment.threads(),
-        )  # fmt: skip
-        watch.next()
-        found.append(
-            {
-                "seed": at_seed,
-                "fold": fold,
-                "share": share,
-                "groups": len(set(groups[train])),
-                "photographs": len(train),
-                "n": len(test),
-                **scores_of(statistics.softmax(logits), labels[test], material.classes),
-            }
+    with experiment.if_refused():
+        material = experiment.material(progress)
+        folds, given = settled_folds(material, [chosen], folds, seeds)
+        write_text(experiment.path / f"{chosen.name}.toml", chosen.dumps())
+        images, labels, groups = material.images(chosen, progress), material.labels, material.groups
+        pieces, drawn = [], []
+        for place, at_seed in enumerate(seeds):
+            assigned = draw_folds(labels, groups, material.classes, folds, at_seed) if given is None else given[place]
+            drawn.append(assigned)
+            for fold in range(folds):
+                train, tune = training_rows(chosen, assigned, fold)
+                for share in sizes:
+                    rows = nested(train, labels, groups, share, at_seed)
+                    pieces.append((at_seed, fold, share, rows, tune, np.flatnonzero(assigned == fold)))
+        watch = Watch(
+            progress, [len(piece[3]) * chosen.schedule.epochs for piece in pieces], "training all sizes (photographs)"
         )
+        found = []
+        for at_seed, fold, share, train, tune, test in pieces:
+            folder = experiment.path / f"seed-{at_seed}" / f"fold-{fold}" / f"share-{share:g}"
+            logits = one_training(
+                chosen, images, labels, train, tune, test, material.classes, folder, at_seed, watch.told,
+                environment.threads(),
+            )  # fmt: skip
+            watch.next()
+            found.append(
+                {
+                    "seed": at_seed,
+                    "fold": fold,
+                    "share": share,
+                    "groups": len(set(groups[train])),
+                    "photographs": len(train),
+                    "n": len(test),
+                    **scores_of(statistics.softmax(logits), labels[test], material.classes),
+                }
+            )
+            if on_training is not None:
+                on_training(found[-1])
     result = _result(material, chosen, pd.DataFrame(found), folds, seeds, sizes, asked)
+    result["warnings"] = [*other_epochs([recipe], [chosen]), *result["warnings"]]
+    result["baselines"] = fold_baselines.of_folds(material, images, np.stack(drawn), seeds)
+    result["shuffled_labels"] = fold_baselines.on_shuffled(
+        chosen, material, images, drawn[0], seed, experiment.path / "shuffled", progress
+    )
     experiment.write_json("learning_curve.json", result)
     _page(experiment.path / "report.html", material, result, Path(data).name)
     return LearningCurve(experiment.path, result, int(material.told["unreadable"]))
@@ -182,7 +195,6 @@ def _result(
     words = ["melascope", "learning-curve", *asked.words(), "--recipe", f"{recipe.name}.toml"]
     words += ["--shares", ",".join(f"{share:g}" for share in shares), "--folds", str(folds)]
     words += ["--repeats", str(len(seeds)), "--seed", str(seeds[0]), "--out", "CURVE"]
-    whole = ("seed", "fold", "n", "groups", "photographs")
     return {
         "schema": SCHEMA,
         "data": asked.to_json()["data"],
@@ -193,10 +205,7 @@ def _result(
         "recipe": {"name": recipe.name, "toml": recipe.dumps()},
         "points": judged.points(rows),
         "fits": judged.laws(rows, folds, seeds[0], unit),
-        "by_training": [
-            {str(k): int(v) if k in whole else None if v != v else float(v) for k, v in row.items()}
-            for row in rows.to_dict("records")
-        ],
+        "by_training": fold_baselines.plain(rows),
         "notes": judged.notes(facts, folds, len(seeds), tuned),
         "warnings": told["warnings"],
         "flow": told["flow"],

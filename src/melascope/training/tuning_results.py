@@ -93,6 +93,8 @@ def optimism(score: str, value: float, counts: Mapping[str, int]) -> str:
 
 def gain_sentence(gain: statistics.Estimate) -> str:
     """Return in words what was gained over the recipe as it stood."""
+    if math.isnan(gain.low):
+        return f"Against the recipe as it stood: {gain.value:+.3f} in every fold, so that no interval can be given."
     told = f"{gain.value:+.3f} (95 % interval {gain.low:+.3f} to {gain.high:+.3f}, paired by fold)"
     clear = gain.low > 0 or gain.high < 0
     verdict = (
@@ -190,7 +192,8 @@ def _gain(task: Task, census: Census, best: Any) -> statistics.Estimate | None:
         return None
     sign = -1 if DIRECTIONS[score] == "minimize" else 1
     difference = np.subtract(best.user_attrs["folds"][score], before.user_attrs["folds"][score])
-    return statistics.repeated_cv_difference(sign * difference)
+    most = np.inf if score == "log_loss" else 1.0
+    return statistics.repeated_cv_difference(sign * difference, lowest=-most, highest=most)
 
 
 def _command(task: Task) -> str:
