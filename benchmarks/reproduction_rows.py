@@ -150,8 +150,6 @@ ROWS: tuple[Row, ...] = (
     Row("batchnorm-augmented", B, "batchnorm-cnn with augmentation, 30 epochs, a random fifth judges", None,
         *_pair("batchnorm-cnn", FILED, CLEAN, 30, _AUGMENTED),
         said='the effect of batch normalisation and augmentation is "quite positive"'),
-    Row("batchnorm-rebalanced", B, "batchnorm-cnn, 30 epochs, 500 copies per class, divided afterwards", None,
-        *_pair("batchnorm-cnn", COPIED, CLEAN_COPIED, 30), said="no number", above="batchnorm-augmented"),
     Row("case-study-plain", C, "plain-cnn, 20 epochs, a random fifth judges", None,
         *_pair("plain-cnn", FILED, CLEAN, 20), said="overfits", overfits=True),
     Row("case-study-augmented", C, "plain-augmented, 20 epochs, a random fifth judges", None,
