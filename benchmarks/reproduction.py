@@ -4,9 +4,9 @@
         [--precision bfloat16|float32] [--write docs/reproduction.md] [--no-train]
 
 Trains what is missing in FOLDER, the first seed and the cheapest first, and adds each result to FOLDER/results.json.
-Stop it at any moment and repeat the command: it goes on after the last finished epoch. `--write` makes the page and its plot
-of what is there, and a JSON with all results beside it, from which another machine goes on; with `--no-train` also
-while another process is training. Row names are those of the page.
+Stop it at any moment and repeat the command: it goes on after the last finished epoch. `--write` makes the page and
+its plot of what is there, and a JSON with all results beside it, from which another machine goes on; with `--no-train`
+also while another process is training. Row names are those of the page.
 """
 
 from __future__ import annotations
