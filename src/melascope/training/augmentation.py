@@ -30,6 +30,13 @@ _PARTS: dict[str, tuple[str, ...]] = {
     "shift": ("shift", "fill"),
     "brightness": ("brightness",),
     "contrast": ("contrast",),
+    "white_balance": ("white_balance",),
+    "saturation": ("saturation",),
+    "hue": ("hue",),
+    "gamma": ("gamma",),
+    "blur": ("blur",),
+    "noise": ("noise",),
+    "aspect": ("aspect", "fill"),
     "randaugment": ("randaugment", "randaugment_magnitude", "fill"),
 }
 
@@ -46,8 +53,9 @@ def register(name: str) -> Callable[[Maker], Maker]:
 
 @register("affine")
 def affine(settings: Augmentation) -> Any:
-    """Return the layer of flips, rotation, zoom and shift, or None."""
-    if settings.flip == "none" and not settings.rotation and not any(settings.zoom_range) and not settings.shift:
+    """Return the layer of flips, rotation, zoom, aspect and shift, or None."""
+    still = settings.flip == "none" and not settings.rotation and not settings.shift and not settings.aspect
+    if still and not any(settings.zoom_range):
         return None
     backend.load()
     from melascope.training.layers import RandomAffine
@@ -58,6 +66,7 @@ def affine(settings: Augmentation) -> Any:
         rotation=settings.rotation,
         zoom=settings.zoom_range,
         shift=settings.shift,
+        aspect=settings.aspect,
         fill=settings.fill,
         name="augmentation_affine",
     )
@@ -72,6 +81,19 @@ def light(settings: Augmentation) -> Any:
     from melascope.training.layers import RandomLight
 
     return RandomLight(settings.brightness, settings.contrast, name="augmentation_light")
+
+
+@register("camera")
+def camera(settings: Augmentation) -> Any:
+    """Return the layer of other cameras and clinics, or None."""
+    names = ("white_balance", "saturation", "hue", "gamma", "blur", "noise")
+    strengths = {name: getattr(settings, name) for name in names}
+    if not any(strengths.values()):
+        return None
+    backend.load()
+    from melascope.training.camera import RandomCamera
+
+    return RandomCamera(**strengths, name="augmentation_camera")
 
 
 @register("randaugment")

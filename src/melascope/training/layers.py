@@ -76,6 +76,7 @@ class RandomAffine(keras.layers.Layer):  # type: ignore[misc]
         rotation: Largest turn to either side, as a share of a full turn.
         zoom: Lowest and highest change of the shown width; .2 shows a fifth more.
         shift: Largest shift, as a share of the side.
+        aspect: Largest change of width against height, as a share; both change by its root.
         fill: As in `keras.ops.image.affine_transform`.
     """
 
@@ -87,11 +88,12 @@ class RandomAffine(keras.layers.Layer):  # type: ignore[misc]
         zoom: tuple[float, float] = (0.0, 0.0),
         shift: float = 0.0,
         fill: str = "reflect",
+        aspect: float = 0.0,
         **options: Any,
     ) -> None:
         super().__init__(dtype="float32", **options)
         self.horizontal, self.vertical = horizontal, vertical
-        self.rotation, self.zoom, self.shift, self.fill = rotation, zoom, shift, fill
+        self.rotation, self.zoom, self.shift, self.fill, self.aspect = rotation, zoom, shift, fill, aspect
         self.seeds = keras.random.SeedGenerator(seed=0)
 
     def call(self, images: Any) -> Any:
@@ -109,6 +111,9 @@ class RandomAffine(keras.layers.Layer):  # type: ignore[misc]
         horizontal, vertical = sign(self.horizontal), sign(self.vertical)
         cosine, sine = scale * ops.cos(angle), scale * ops.sin(angle)
         a, b, d, e = horizontal * cosine, -vertical * sine, horizontal * sine, vertical * cosine
+        if self.aspect:
+            wider = ops.exp(uniform(-0.5, 0.5) * math.log1p(self.aspect))
+            a, b, d, e = a * wider, b * wider, d / wider, e / wider
         x, y = (width - 1) / 2, (height - 1) / 2
         c = x - a * x - b * y + uniform(-self.shift, self.shift) * width
         f = y - d * x - e * y + uniform(-self.shift, self.shift) * height
