@@ -20,14 +20,14 @@ coverage: $(STAMPS)/dev  ## Run every test and tell which lines none of them rea
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --cov --cov-report=term $(PYTEST_ARGS)
 
 check: $(STAMPS)/dev  ## Lint, types, imports between rooms
-	$(BIN)/ruff format --check src tests benchmarks examples
-	$(BIN)/ruff check src tests benchmarks examples
+	$(BIN)/ruff format --check src tests benchmarks examples models
+	$(BIN)/ruff check src tests benchmarks examples models
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
 format: $(STAMPS)/dev  ## Format and mend what can be mended
-	$(BIN)/ruff check --fix src tests benchmarks examples
-	$(BIN)/ruff format src tests benchmarks examples
+	$(BIN)/ruff check --fix src tests benchmarks examples models
+	$(BIN)/ruff format src tests benchmarks examples models
 
 bench: $(STAMPS)/dev  ## Run the benchmarks, peers beside us (BENCH_ARGS="--data FOLDER" for real images)
 	$(BIN)/python -m benchmarks.training $(BENCH_ARGS)
