@@ -175,7 +175,7 @@ def test_paths_that_lead_out_are_refused(path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["code.py", "weights.pkl", "licences/", "licences/.hidden", "neighbours.npz", "MODEL.ONNX"]
+    "name", ["code.py", "weights.pkl", "licences/", "licences/.hidden", "embeddings.npz", "MODEL.ONNX"]
 )
 def test_members_that_do_not_belong_there_are_refused(path: Path, name: str) -> None:
     refused(rewrite(path, {**members_of(path), name: b"x"}), "does not belong there")

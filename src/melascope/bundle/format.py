@@ -1,8 +1,10 @@
 """The deployable file, `*.melascope`: a zip of a network, its decisions and their evidence.
 
-`model.onnx` and `decision.json` are, by hash, the model's identity. Beside
-them may stand `evaluation.json`, `card.md`, `trained_on/*.npy` and licences;
-`manifest.json` holds the sha256 of each. Nothing in a bundle is code or pickle.
+`model.onnx` and `decision.json` are, by hash, the model's identity; so are
+`novelty.npz` and `modality.npz` where they stand, since a finding depends on
+them. Beside them may stand `neighbours.npz`, `evaluation.json`, `card.md`,
+`trained_on/*.npy` and licences; `manifest.json` holds the sha256 of each.
+Nothing in a bundle is code or pickle.
 
 Members are stored, not compressed: weights hardly shrink, and so a few bytes
 can never unfold into gigabytes. The zip's comment is the sha256 of all bytes
@@ -25,17 +27,23 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from melascope.bundle import modality, neighbours, novelty
 from melascope.bundle.decision import Decider
 from melascope.bundle.graph import signature
 from melascope.bundle.trained_on import TrainedOn
 from melascope.errors import BundleError
 
 if TYPE_CHECKING:
+    from melascope.bundle.modality import Modality
+    from melascope.bundle.neighbours import Neighbours
+    from melascope.bundle.novelty import Novelty
     from melascope.images.geometry import Geometry
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
 REQUIRED = (MANIFEST, "model.onnx", "decision.json")
+DECIDING = ("model.onnx", "decision.json", novelty.MEMBER, modality.MEMBER)
+"""The members that a decision depends on; together, by hash, they are the model's identity."""
 _MB = 1 << 20
 LIMITS: Mapping[str, int] = {
     MANIFEST: _MB,
@@ -45,6 +53,9 @@ LIMITS: Mapping[str, int] = {
     "card.md": 4 * _MB,
     "trained_on/sha256.npy": 1024 * _MB,
     "trained_on/perceptual.npy": 1024 * _MB,
+    novelty.MEMBER: novelty.LIMIT,
+    neighbours.MEMBER: neighbours.LIMIT,
+    modality.MEMBER: modality.LIMIT,
 }
 """The members that a bundle may have, and the largest size of each in bytes; licences come on top."""
 
@@ -69,6 +80,9 @@ class Bundle:
         onnx: The network.
         trained_on: Fingerprints of the training photographs, or None.
         licences: Name to text.
+        novelty: Says how unlike the training photographs one is, or None.
+        neighbours: Finds similar photographs of known diagnosis, or None.
+        modality: Says whether a photograph is dermoscopic, or None.
     """
 
     path: Path
@@ -79,12 +93,18 @@ class Bundle:
     onnx: bytes = field(repr=False)
     trained_on: TrainedOn | None = None
     licences: Mapping[str, str] = field(default_factory=dict)
+    novelty: Novelty | None = None
+    neighbours: Neighbours | None = None
+    modality: Modality | None = None
 
     @cached_property
     def identity(self) -> str:
-        """The model's identity: sha256 over the hashes of `model.onnx` and `decision.json`."""
+        """The model's identity: sha256 over the hashes of the members that decide about a photograph.
+
+        They are `model.onnx`, `decision.json`, and `novelty.npz` and `modality.npz` where they are there.
+        """
         members = self.manifest["members"]
-        return _sha256("".join(members[name]["sha256"] for name in ("model.onnx", "decision.json")).encode())
+        return _sha256("".join(members[name]["sha256"] for name in DECIDING if name in members).encode())
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -107,6 +127,7 @@ def write(
     card: str | None = None,
     trained_on: TrainedOn | None = None,
     licences: Mapping[str, str] | None = None,
+    arrays: Mapping[str, bytes] | None = None,
 ) -> Bundle:
     """Write a bundle; the file appears whole or not at all, and equal content gives equal bytes.
 
@@ -118,6 +139,7 @@ def write(
         card: The model card, Markdown.
         trained_on: Fingerprints of the training photographs.
         licences: File name to text.
+        arrays: Member name (`novelty.npz`, `neighbours.npz`, `modality.npz`) to the bytes that its `make` gave.
 
     Raises:
         BundleError: When the content would be refused on loading.
@@ -130,6 +152,7 @@ def write(
         members["card.md"] = card.encode()
     if trained_on is not None:
         members.update(trained_on.members())
+    members.update(sorted((arrays or {}).items()))
     for name, text in sorted((licences or {}).items()):
         members[f"licences/{name}"] = text.encode()
     manifest = {
@@ -273,6 +296,9 @@ def _understood(path: Path, manifest: dict[str, Any], members: Mapping[str, byte
             for name, data in members.items()
             if name.startswith("licences/")
         },
+        novelty=novelty.Novelty.of(members[novelty.MEMBER]) if novelty.MEMBER in members else None,
+        neighbours=neighbours.Neighbours.of(members[neighbours.MEMBER]) if neighbours.MEMBER in members else None,
+        modality=modality.Modality.of(members[modality.MEMBER]) if modality.MEMBER in members else None,
     )
     Decider.of(decision, evaluation)
     shapes = signature(bundle.onnx)
@@ -286,6 +312,12 @@ def _understood(path: Path, manifest: dict[str, Any], members: Mapping[str, byte
             f"model.onnx takes images of {shapes.height} x {shapes.width}, but decision.json says "
             f"{wanted.height} x {wanted.width}."
         )
+    for name, part in ((novelty.MEMBER, bundle.novelty), (neighbours.MEMBER, bundle.neighbours),
+                       (modality.MEMBER, bundle.modality)):  # fmt: skip
+        if part is not None and part.embedding not in (None, shapes.embedding):
+            raise BundleError(
+                f"model.onnx gives embeddings of {shapes.embedding} numbers, {name} needs {part.embedding}."
+            )
     return bundle
 
 
