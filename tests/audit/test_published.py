@@ -49,3 +49,10 @@ def test_clean_counts_each_photograph_once_and_keeps_the_original(make_set, tmp_
     clean = audit.apply_protocol(balanced, audit.audit(balanced), "clean")
     assert sorted(clean.table["image_id"]) == sorted(table["image_id"])
     assert clean.excluded["reason"].value_counts().to_dict() == {"copy of a photograph that is kept": 60}
+    told = [sentence for sentence in clean.warnings if "made to balance" in sentence]
+    assert told == [
+        "60 copies made to balance are left out, since every photograph counts once here; the section [balance] of a "
+        "recipe balances without copies."
+    ]
+    plain = audit.apply_protocol(table, audit.audit(table), "clean")
+    assert not any("made to balance" in sentence for sentence in plain.warnings)

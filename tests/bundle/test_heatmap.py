@@ -9,7 +9,7 @@ from PIL import Image
 from tests import tiny_bundle as tiny
 
 from melascope.bundle import Predictor, melanoma_map, overlay, write_overlays
-from melascope.bundle.heatmap import FULL_COLOUR, legend
+from melascope.bundle.heatmap import FULL_COLOUR, is_empty, is_flat, legend
 from melascope.images import Geometry
 
 
@@ -62,6 +62,21 @@ def test_heat_lands_where_it_belongs_behind_every_geometry() -> None:
     assert (row, column) == (pytest.approx(10, abs=3), pytest.approx(130, abs=3))
     in_the_bar = overlay(photograph, spot(0, 4), Geometry(64, 64, "pad"))
     np.testing.assert_array_equal(in_the_bar, photograph)
+
+
+def test_a_flat_map_has_no_lines_of_equal_heat() -> None:
+    grey = np.full((40, 60, 3), 120, np.uint8)
+    jitter = np.random.default_rng(0).normal(0.5, 1e-7, (8, 8)).astype(np.float32)
+    for heat in (np.full((8, 8), 0.25, np.float32), jitter):
+        assert is_flat(heat)
+        drawn = overlay(grey, heat)
+        assert len(np.unique(drawn.reshape(-1, 3), axis=0)) == 1  # one even veil
+    assert is_flat(np.zeros((4, 4), np.float32))
+    assert not is_flat(spot(2, 6))
+    faint = 0.07 * spot(2, 6)
+    assert is_empty(faint)
+    np.testing.assert_array_equal(overlay(grey, faint), grey)
+    assert not is_empty(spot(2, 6))
 
 
 def test_what_the_network_did_not_see_stays_untouched() -> None:

@@ -28,6 +28,9 @@ def test_copies_a_table_and_a_count_for_each_diagnosis(photographs, tmp_path):
     assert table["copy_of"].notna().sum() == told["copies"] == len(list((out / "Train").rglob("*.*")))
     shown = CliRunner().invoke(balance, words[:-1], standalone_mode=False, catch_exceptions=False)  # goes on: done
     assert "the very same pixels" in shown.stdout
+    assert f"{out} holds the copies only; {told['originals']} originals stay elsewhere." in shown.stdout
+    assert "The table lists both: give that, not the folder." in shown.stdout
+    assert told["originals"] == table["copy_of"].isna().sum()
     with pytest.raises(DataError, match="another way"):
         CliRunner().invoke(balance, [*words, "--seed", "1"], standalone_mode=False, catch_exceptions=False)
 
@@ -37,3 +40,24 @@ def test_copies_inside_the_data_are_refused(photographs):
     assert found.exit_code == 2
     assert "would become a part of it" in found.output
     assert not (photographs / "copies").exists()
+
+
+@pytest.mark.parametrize("modes", [("--add", "--up-to"), ("--up-to", "--in-proportion"), ("--in-proportion", "--add")])
+def test_two_ways_to_count_contradict_each_other(modes, photographs, tmp_path):
+    found = CliRunner().invoke(balance, [str(photographs), "--out", str(tmp_path / "out"), *modes])
+    assert found.exit_code == 2
+    assert "contradict each other; give one." in found.output
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("words", "mode"), [([], "add"), (["--add"], "add"), (["--in-proportion"], "in-proportion")])
+def test_one_way_to_count_is_taken(words, mode, photographs, tmp_path):
+    asked = [str(photographs), "--out", str(tmp_path / "out"), "--per-class", "2", "--json", *words]
+    found = CliRunner().invoke(balance, asked, standalone_mode=False, catch_exceptions=False)
+    assert json.loads(found.stdout)["settings"]["mode"] == mode
+
+
+def test_help_says_that_the_folder_holds_no_originals():
+    shown = " ".join(CliRunner().invoke(balance, ["--help"]).output.split())
+    assert "OUT holds copies only" in shown
+    assert "give that table, not the folder" in shown

@@ -62,7 +62,8 @@ def test_copies_are_tied_to_their_sources_by_the_table_and_by_their_names(photog
         assert (table.loc[table["copy_of"].notna(), "split"] == "train").all()
         _assert_tied(table, table["copy_of"])
     # Without the table, the names alone are enough.
-    folders = pd.concat([datasets.read(photographs), datasets.read(tmp_path / "copies")], ignore_index=True)
+    alone = datasets.read(tmp_path / "copies", reader="folders")
+    folders = pd.concat([datasets.read(photographs), alone], ignore_index=True)
     _assert_tied(folders, folders["image_id"].map(copy_source).astype("string"))
     part = datasets.split(folders[folders["split"] == "train"].reset_index(drop=True), seed=1).part
     trained = folders[folders["split"] == "train"].reset_index(drop=True)
@@ -115,6 +116,34 @@ def test_stopped_at_any_moment_it_goes_on_and_ends_the_same(scanned, tmp_path, m
     contents = [[Path(path).read_bytes() for path in copies["path"]] for copies in (whole, again)]
     assert contents[0] == contents[1]
     assert not list((tmp_path / "stopped").rglob("*.partial"))
+
+
+def test_killed_while_it_begins_or_without_power_it_goes_on(scanned, tmp_path):
+    begun = tmp_path / "begun"
+    begun.mkdir()
+    (begun / ".balancing.json.partial").write_text('{"settings"')
+    copies = write_copies(scanned, begun, Balancing(4), threads=1)
+    first, second = (Path(path) for path in copies["path"][:2])
+    whole = first.read_bytes()
+    first.write_bytes(b"")
+    second.rename(second.with_name(f".{second.name}.partial"))  # half-written ones have this name
+    write_copies(scanned, begun, Balancing(4), threads=1)
+    assert first.read_bytes() == whole
+    assert not list(begun.rglob("*.partial"))
+
+
+def test_the_folder_alone_is_no_data_set_and_the_table_says_that_copies_are_in_it(scanned, tmp_path):
+    copies = write_copies(scanned, tmp_path / "copies", Balancing(2), threads=1)
+    with pytest.raises(DataError, match=r"holds copies only.*Give the photographs that they were made of"):
+        datasets.read(tmp_path / "copies")
+    csv, _ = write_tables(scanned, copies, tmp_path / "copies")
+    with pytest.raises(DataError, match=r"copies only.*Give its table of both instead: .*copies/table\.csv"):
+        datasets.read(tmp_path / "copies")
+    assert "holds copies only" in (tmp_path / "copies" / "balancing.json").read_text()
+    notes = datasets.read(csv).attrs["notes"]
+    assert notes == [f"{csv} lists 4 copies made to balance, beside the photographs they were made of."]
+    scanned[["image_id", "path", "diagnosis"]].to_csv(tmp_path / "plain.csv", index=False)
+    assert datasets.read(tmp_path / "plain.csv").attrs["notes"] == []
 
 
 def test_a_folder_with_other_things_is_refused_and_left_alone(scanned, tmp_path):

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from melascope.errors import RecipeError
+from melascope.errors import RecipeError, RunError
+from melascope.training import checkpoint, networks
 from melascope.training import recipe as recipes
 
 
@@ -83,6 +85,156 @@ def test_what_cannot_be_is_refused_in_a_sentence(text: str, expected: str, tmp_p
     assert "\n" not in str(caught.value)
 
 
+IDLE = [
+    (
+        "[optimiser]\nfocal_gamma = 3.0",
+        'optimiser.focal_gamma has no effect with loss = "cross_entropy"; set optimiser.loss',
+    ),
+    ("[optimiser]\nfocal_gamma = 2.0", "optimiser.focal_gamma"),
+    ("[augmentation]\nrandaugment_magnitude = 0.9", "randaugment = 0; set augmentation.randaugment to 1 or more"),
+    ("[augmentation]\nflip = 'both'\nzoom = [-0.2, 0]\nfill = 'nearest'", "augmentation.fill has no effect"),
+    (
+        "[augmentation]\nmixup = 0.2\n[data]\nbatch_size = 1",
+        "augmentation.mixup has no effect with data.batch_size = 1",
+    ),
+    ("[schedule]\nplateau_factor = 0.5", 'set schedule.kind = "plateau"'),
+    (
+        "[schedule]\nplateau_patience = 3\nkind = 'cosine'",
+        'schedule.plateau_patience has no effect with kind = "cosine"',
+    ),
+    ("[schedule]\nkind = 'plateau'\nepochs = 3\nplateau_patience = 3", "never passes within epochs = 3"),
+    ("[schedule]\nepochs = 3\nearly_stopping_patience = 4", "schedule.early_stopping_patience = 4 never passes"),
+    ("[schedule]\nmonitor = 'tune_accuracy'", 'set schedule.keep = "best" or schedule.early_stopping_patience'),
+    ("[network]\nbatch_norm_momentum = 0.9", "set network.batch_norm = true"),
+    ("[network]\nseparable = true\nkernel = 1", "network.separable has no effect"),
+    (
+        "[network]\nhead = 'pooled'\ndense = []\ndense_dropout = 0.5",
+        "network.dense_dropout has no effect with dense = []",
+    ),
+    ("[network.options]\ndepth = 3", 'network.options are for networks of other packages, and "cnn" takes none'),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), IDLE)
+def test_a_value_that_can_have_no_effect_is_refused_where_it_is_written(
+    text: str, expected: str, tmp_path: Path
+) -> None:
+    path = write(tmp_path, f"extends = 'plain-cnn'\n{text}")
+    with pytest.raises(RecipeError) as caught:
+        recipes.load(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_values_after_the_frozen_epochs_are_refused_where_none_follow(tmp_path: Path) -> None:
+    text = "extends = 'efficientnetv2-finetuned'\n[schedule]\nepochs = 4\nfrozen_epochs = 4\nfrozen_share = 0.5"
+    with pytest.raises(RecipeError, match=r"schedule\.frozen_share has a meaning after the frozen epochs only"):
+        recipes.load(write(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[optimiser]\nloss = 'focal'\nfocal_gamma = 3.0\nmomentum = 0.0",
+        "[augmentation]\nrandaugment = 1\nrandaugment_magnitude = 0.9\nfill = 'constant'\nmixup = 0.0",
+        "[schedule]\nkind = 'plateau'\nplateau_factor = 0.5\nmonitor = 'tune_accuracy'",
+        "[schedule]\nearly_stopping_patience = 5\nmonitor = 'tune_accuracy'",
+        "[network]\nbatch_norm = true\nbatch_norm_momentum = 0.9\ndense_dropout = 0.2\nseparable = true",
+        "[network]\nseparable = false\noptions = {}",
+        "[augmentation]\naspect = 0.1\nfill = 'nearest'",
+    ],
+)
+def test_what_has_an_effect_or_is_off_is_no_mistake(text: str, tmp_path: Path) -> None:
+    recipes.load(write(tmp_path, f"extends = 'plain-cnn'\n{text}"))
+
+
+def test_only_what_a_person_wrote_here_is_refused(tmp_path: Path) -> None:
+    base = tmp_path / "focal.toml"
+    base.write_text("extends = 'plain-cnn'\n[optimiser]\nloss = 'focal'\nfocal_gamma = 3.0")
+    child = recipes.load(write(tmp_path, "extends = 'focal.toml'\n[optimiser]\nloss = 'cross_entropy'"))
+    assert child.optimiser.focal_gamma == 3.0
+    again = tmp_path / "again.toml"
+    again.write_text(child.dumps())  # names every value, idle ones too
+    assert recipes.load(again) == child
+    early = "\n".join(
+        line for line in child.dumps().splitlines() if not line.startswith(("randaugment", "mixup", "loss"))
+    )
+    again.write_text(early)  # as an earlier version wrote it
+    assert recipes.load(again).optimiser.focal_gamma == 3.0
+    full = tmp_path / "full.toml"
+    full.write_text("[data]\nsize = 64\n[schedule]\nmonitor = 'tune_accuracy'")  # as small-cnn does, for its children
+    assert recipes.load(full).schedule.monitor == "tune_accuracy"
+
+
+def test_what_a_run_remembers_keeps_loading(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text("[data]\nsize = 64\n[optimiser]\nfocal_gamma = 3.0")
+    with pytest.raises(RecipeError, match="no effect"):
+        recipes.load(path)
+    (tmp_path / "run.json").write_text("{}")
+    assert recipes.load(path).optimiser.focal_gamma == 3.0
+
+
+def test_replace_refuses_what_can_have_no_effect_unless_it_is_the_default() -> None:
+    recipe = recipes.load("plain-cnn")
+    with pytest.raises(RecipeError, match=r'recipe "plain-cnn": optimiser\.focal_gamma has no effect'):
+        recipe.replace(optimiser={"focal_gamma": 3.0})
+    assert recipe.replace(schedule={"keep": "last", "monitor": "tune_loss"}) == recipe.replace()
+
+
+@pytest.mark.parametrize("base", ["demo", "small-cnn-search", "mobilenetv2-finetuned", "parent.toml"])
+def test_a_recipe_that_extends_another_is_called_after_its_own_file(base: str, tmp_path: Path) -> None:
+    (tmp_path / "parent.toml").write_text("extends = 'demo'\nname = 'of its own'")
+    assert recipes.load(write(tmp_path, f"extends = '{base}'")).name == "mine"
+    assert recipes.load(tmp_path / "parent.toml").name == "of its own"
+
+
+@pytest.mark.parametrize(
+    ("text", "better"),
+    [
+        ("extends = 'small-cnn'\n[network]\nbackbone = 'VGG16'", 'extends = "efficientnetv2-finetuned" instead'),
+        (
+            "extends = 'small-cnn'\n[network]\nname = 'backbone'\nbackbone = 'VGG16'",
+            'then [network] and backbone = "VGG16"',
+        ),
+        (
+            "extends = 'demo'\n[network]\nbackbone = 'mobilenetv2-onnx'",
+            'Write extends = "mobilenetv2-finetuned" instead',
+        ),
+        ("extends = 'mobilenetv2-finetuned'\n[network]\nname = 'cnn'", 'Write extends = "small-cnn" instead'),
+        ("extends = 'mobilenetv2-finetuned'\n[network]\nwidths = [8]", 'drop them, or write extends = "small-cnn"'),
+        ("extends = 'plain-cnn'\n[network]\nbackbone = 'VGG16'", 'go together; write name = "backbone", not "cnn"'),
+        ("extends = 'plain-cnn'\n[network]\nname = 'backbone'", 'go together; write backbone = "EfficientNetV2B0"'),
+    ],
+)
+def test_one_network_on_the_recipe_of_another_is_told_what_to_write(text: str, better: str, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError) as caught:
+        recipes.load(write(tmp_path, text))
+    assert better in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_warm_up_that_a_recipe_brings_along_is_told_how_to_shorten(tmp_path: Path) -> None:
+    text = "extends = 'small-cnn'\n[schedule]\nepochs = 1"
+    with pytest.raises(RecipeError, match=r"warmup_epochs = 2 leaves nothing.*set warmup_epochs.*such as 0\.25"):
+        recipes.load(write(tmp_path, text))
+    assert recipes.load(write(tmp_path, f"{text}\nwarmup_epochs = 0.25")).schedule.warmup_epochs == 0.25
+
+
+def test_a_backbone_without_weights_is_told_the_lines_to_write(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError) as caught:
+        networks.refuse_untaught(recipes.load("mobilenetv2-finetuned"))
+    said, _, lines = str(caught.value).partition("\n\n")
+    assert "mine.toml" in said
+    np.savez(tmp_path / "mobilenetv2_imagenet.npz", mobilenetv20_features_conv0_weight=np.zeros(2))
+    assert len(lines.splitlines()) == 4
+    networks.refuse_untaught(recipes.load(write(tmp_path, lines)))
+    own = recipes.load("efficientnetv2-finetuned").replace(name="mine", network={"weights": "none"})
+    with pytest.raises(RecipeError, match=r'into its file:\n\n\[network\]\nweights = "imagenet"'):
+        networks.refuse_untaught(own)
+
+
 def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"batchsize.*epochs"):
         recipes.load(write(tmp_path, "[data]\nsize = 64\nbatchsize = 8\n[schedule]\nepochs = 0"))
@@ -129,6 +281,14 @@ def test_weights_of_a_training_by_another_ending_start_no_network_without_a_back
     (tmp_path / "weights.npz").rename(tmp_path / "weights.h5")
     with pytest.raises(RecipeError, match="--from RUN"):
         recipes.load(write(tmp_path, "extends = 'small-cnn'\n[network]\nweights = 'weights.h5'"))
+
+
+@pytest.mark.parametrize("read", [checkpoint.read, checkpoint.names])
+def test_what_is_no_archive_is_told_in_one_way_and_without_quotes(read: Any, tmp_path: Path) -> None:
+    (tmp_path / "w.npz").write_text("hello")
+    with pytest.raises(RunError) as caught:
+        read(tmp_path / "w.npz")
+    assert str(caught.value) == f"{tmp_path / 'w.npz'} is damaged or no weights file: it is no .npz archive."
 
 
 def test_arrays_of_the_zoo_are_for_its_own_backbones(tmp_path: Path) -> None:

@@ -167,3 +167,31 @@ def test_the_example_of_the_docs_can_be_tuned():
     assert len(found.dimensions) == 7
     for key in ("log", "step", "when"):
         assert f"{key} = " in page
+
+
+def test_a_value_that_can_have_no_effect_in_the_whole_space_is_refused():
+    with pytest.raises(
+        RecipeError, match=r'\[search\] optimiser\.focal_gamma has no effect with loss = "cross_entropy"'
+    ):
+        space('"optimiser.focal_gamma" = { low = 1.0, high = 4.0 }')
+    with pytest.raises(RecipeError, match=r"\[search\] schedule\.plateau_factor has no effect"):
+        space('"schedule.plateau_factor" = [0.1, 0.5]', "plain-cnn")
+
+
+def test_a_value_that_has_an_effect_in_some_corners_may_be_searched():
+    found = space(
+        """"augmentation.randaugment" = { low = 0, high = 2 }
+        "augmentation.randaugment_magnitude" = { low = 0.1, high = 0.9 }
+        "optimiser.loss" = ["cross_entropy", "focal"]
+        "optimiser.focal_gamma" = { low = 1.0, high = 4.0, when = { "optimiser.loss" = "focal" } }"""
+    )
+    drawn = found.recipe({"augmentation.randaugment": 0, "augmentation.randaugment_magnitude": 0.5})
+    assert drawn.augmentation.randaugment_magnitude == 0.5
+    assert recipes.parse(tomllib.loads(drawn.dumps())) == drawn
+
+
+def test_the_best_recipe_loads_although_a_value_that_was_drawn_is_idle(tmp_path: Path):
+    found = space('"augmentation.randaugment" = [0, 2]\n"augmentation.randaugment_magnitude" = [0.5, 0.9]')
+    drawn = found.recipe({"augmentation.randaugment": "0", "augmentation.randaugment_magnitude": "0.9"})
+    (tmp_path / "best.toml").write_text(drawn.dumps())
+    assert recipes.load(tmp_path / "best.toml") == drawn

@@ -14,7 +14,8 @@ import pytest
 from melascope.errors import MelascopeError, MissingExtraError
 from melascope.training import tracking
 from melascope.training.tracking import Tracker, tracker
-from melascope.training.tracking_uri import check, masked, reason
+from melascope.training.tracking_scores import judged
+from melascope.training.tracking_uri import check, look, masked, reason
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +77,50 @@ def test_settings_epochs_scores_and_files_arrive(uri: str, tmp_path: Path) -> No
     ]
     assert (Path(run.info.artifact_uri.removeprefix("file://")) / "report.html").read_text() == "<p>"
     assert Path(uri.removeprefix("sqlite:///")).parent in Path(run.info.artifact_uri.removeprefix("file://")).parents
+
+
+def test_a_score_of_too_few_is_told_no_more_than_the_page_tells_it(uri: str) -> None:
+    few, enough = {"value": 0.5, "low": 0.1, "high": 0.9, "n": 9}, {"value": 0.75, "low": 0.7, "high": 0.8, "n": 40}
+    part = {
+        "n_images": 40,
+        "accuracy": enough,
+        "groups": {
+            "melanoma": {
+                "n_positive": 9,
+                "n_negative": 31,
+                "auc": enough,
+                "average_precision": few,
+                "operating_points": {"screening": {"threshold": 0.2, "sensitivity": few, "specificity": enough}},
+            },
+            "malignant": {"n_positive": 12, "n_negative": 28, "auc": enough},
+        },
+        "per_class": {"MEL": {"n": 9, "n_groups": 9, "too_few": True, "auc": enough, "sensitivity": few}},
+    }
+    with tracker(uri, run="few") as log:
+        log.metrics({"test": part})
+    told = stored(log).data.metrics
+    assert told["test/groups/melanoma/operating_points/screening/specificity/value"] == 0.75
+    assert told["test/groups/malignant/auc/value"] == told["test/accuracy/value"] == 0.75
+    melanoma = {key.removeprefix("test/groups/melanoma/") for key in told if key.startswith("test/groups/melanoma/")}
+    assert not {key for key in melanoma if key.startswith(("auc", "average"))}
+    assert {"n_positive", "n_negative", "operating_points/screening/sensitivity/n"} <= melanoma
+    assert "operating_points/screening/sensitivity/value" not in melanoma
+    assert {key for key in told if "per_class" in key} == {"test/per_class/MEL/n", "test/per_class/MEL/n_groups"}
+    # Ten photographs, but of fewer than ten lesions.
+    listed = judged({**part, "too_few": [{"kind": "group", "name": "malignant", "n": 12, "n_groups": 8}]})
+    assert "auc" not in listed["groups"]["malignant"]
+
+
+def test_a_tracker_says_where_its_run_can_be_looked_at(uri: str) -> None:
+    with tracker(uri, run="seen") as log:
+        assert log.look == f"mlflow ui --backend-store-uri {uri}"
+    assert tracker(None, run="seen").look is None
+    assert look("http://me:secret@host:5000/", "3", "abc") == "http://host:5000/#/experiments/3/runs/abc"
+    assert (
+        look("sqlite:////my data/mlflow.db", "3", "abc")
+        == "mlflow ui --backend-store-uri 'sqlite:////my data/mlflow.db'"
+    )
+    assert look("postgresql://me:secret@host/db", "3", "a") == "mlflow ui --backend-store-uri postgresql://host/db"
 
 
 def test_a_hundred_settings_and_a_thousand_scores_are_sent_in_parts(uri: str) -> None:
@@ -180,7 +225,15 @@ def test_what_the_server_refuses_does_not_hold_up_the_rest(uri: str, tmp_path: P
         ("http://localhost:9", "Connection refused"),
         ("postgresql+pg8000://me:secret@localhost:9/x", "does not answer at postgresql.pg8000://localhost:9/x"),
         ("postgresql://localhost:port/x", "no number"),
-        ("carrier://pigeon", "cannot be used at carrier://pigeon"),
+        ("carrier://pigeon", "carrier://pigeon is no address that MLflow logs to. Give the address of a server"),
+        ("ftp://me:secret@x", "ftp://x is no address that MLflow logs to"),
+        ("localhost:5000", "is no address that MLflow logs to. Give the address of a server, such as http://localhost"),
+        ("", "The URI of MLflow is empty. Give"),
+        (" ", "The URI of MLflow is empty. Give"),
+        ("databricks", "does not log to Databricks"),
+        ("databricks://profile", "does not log to Databricks"),
+        ("http://", "no address of a server"),
+        ("http://localhost:99999", "no address of a server"),
     ],
 )
 def test_a_uri_of_no_use_is_one_sentence_within_seconds(wrong: str, sentence: str) -> None:

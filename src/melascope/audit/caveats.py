@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from melascope.audit.problems import distinct
 from melascope.counted import plural
 from melascope.datasets import lesion_counts
+from melascope.datasets.groups import copies_of
 
 
 def of_clean(rows: pd.DataFrame, authorised: bool) -> list[str]:
@@ -29,6 +31,25 @@ def of_clean(rows: pd.DataFrame, authorised: bool) -> list[str]:
         have = plural(lesions, "lesion has", "lesions have")
         found.append(f"{have} photographs under different diagnoses.")
     return found
+
+
+def of_copies(table: pd.DataFrame, gone: np.ndarray) -> list[str]:
+    """Return how many copies made to balance a protocol leaves out, and what balances instead; nothing where none.
+
+    Args:
+        table: All rows, as they were scanned.
+        gone: Which of them `(n,)` the protocol leaves out.
+    """
+    copied = copies_of(table).notna().to_numpy(dtype=bool)
+    count = int((copied & gone).sum())
+    if not count:
+        return []
+    every = plural(int(copied.sum()), "copy", "copies")
+    of = every if count == copied.sum() else f"{count:,} of {every}"
+    return [
+        f"{of} made to balance {'is' if count == 1 else 'are'} left out, since every photograph counts once here; the "
+        "section [balance] of a recipe balances without copies."
+    ]
 
 
 def of_lesions(rows: pd.DataFrame) -> list[str]:

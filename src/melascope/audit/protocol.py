@@ -215,7 +215,8 @@ def _clean(rows: pd.DataFrame, tally: _Tally, audit: Audit) -> Prepared:
         rows = rows[~tied]
     rows = _one_each(rows, tally, audit)
     prepared = _prepared(rows, tally, "clean" if authorised else CLEAN_UNAUTHORISED)
-    return replace(prepared, warnings=[*caveats.of_clean(rows, authorised), *prepared.warnings])
+    told = [*caveats.of_clean(rows, authorised), *caveats.of_copies(tally._table, ~tally.kept)]
+    return replace(prepared, warnings=[*told, *prepared.warnings])
 
 
 def _allowed(rows: pd.DataFrame, tally: _Tally, audit: Audit) -> pd.DataFrame:

@@ -38,6 +38,8 @@ _ANCHORS = ((0.40, 0.19, 300.0), (0.52, 0.17, 265.0), (0.66, 0.13, 210.0), (0.80
 # Below this the heat is not filled: a veil over the whole photograph would hide more than it says.
 _FAINT = 0.08
 _CONTOURS = (0.25, 0.5, 0.75)
+# Of full heat: a map whose places differ by less has none that stands out, and lines of equal heat would be noise.
+_FLAT = 0.02
 
 
 def melanoma_map(heatmap: np.ndarray, probabilities: np.ndarray, melanoma: int, temperature: float = 1.0) -> np.ndarray:
@@ -60,6 +62,16 @@ def melanoma_map(heatmap: np.ndarray, probabilities: np.ndarray, melanoma: int, 
     return np.asarray(evidence / max(float(evidence.max(initial=0.0)), FULL_COLOUR), dtype=np.float32)
 
 
+def is_empty(heat: np.ndarray) -> bool:
+    """Return whether a heat map `(h', w')` is nowhere strong enough to be drawn."""
+    return float(heat.max(initial=0.0)) <= _FAINT
+
+
+def is_flat(heat: np.ndarray) -> bool:
+    """Return whether no place of a heat map `(h', w')` stands out from the others."""
+    return float(np.ptp(heat)) < _FLAT
+
+
 def overlay(
     photograph: np.ndarray, heat: np.ndarray, geometry: Geometry | None = None, strength: float = 0.6
 ) -> np.ndarray:
@@ -68,7 +80,7 @@ def overlay(
     Colour and opacity rise with the heat; thin lines stand at a quarter, a
     half and three quarters of full heat, light with a dark rim, so that they
     are seen on pale skin and on a black lesion. Where there is no heat the
-    photograph is untouched.
+    photograph is untouched, and a flat map has no lines.
 
     Args:
         photograph: `(H, W, 3)` uint8, upright, as decoded.
@@ -97,7 +109,8 @@ def overlay(
     opacity = (strength * ((heats - _FAINT) / (1 - _FAINT)) ** 0.7)[:, None]
     colour = _table()[(heats * 255).astype(np.int32)]
     part[warm] = np.rint(part[warm] * (1 - opacity) + colour * opacity).astype(np.uint8)
-    _draw_contours(part, smooth, thickness=max(1.0, max(height, width) / 420))
+    if not is_flat(heat):
+        _draw_contours(part, smooth, thickness=max(1.0, max(height, width) / 420))
     return result
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.table import Table
@@ -13,17 +13,19 @@ from melascope import environment
 from melascope.cli import console
 from melascope.cli.run import data_options, machine_options, spellings
 
+if TYPE_CHECKING:
+    from melascope.datasets.balanced import Mode
+
 
 @click.command()
 @click.argument("data_path", metavar="DATA", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="New folder for the copies and the table.")
 @click.option("--per-class", type=click.IntRange(1), default=500, show_default=True, help="See --add and --up-to.")
-@click.option("--add", "mode", flag_value="add", default=True, help="Give each diagnosis so many copies (the default).")
-@click.option("--up-to", "mode", flag_value="up-to", help="Fill each diagnosis up to so many photographs.")
+@click.option("--add", is_flag=True, help="Give each diagnosis so many copies (the default).")
+@click.option("--up-to", is_flag=True, help="Fill each diagnosis up to so many photographs.")
 @click.option(
     "--in-proportion",
-    "mode",
-    flag_value="in-proportion",
+    is_flag=True,
     help="As many copies in all as --add, but of all photographs alike: no ratio between diagnoses changes.",
 )
 @click.option("--turn", type=click.FloatRange(0, 45), default=10.0, show_default=True, help="Largest turn, in degrees.")
@@ -36,14 +38,15 @@ from melascope.cli.run import data_options, machine_options, spellings
 @machine_options
 def balance(
     data_path: Path, out: Path, spelling: tuple[str, ...], as_json: bool, images: Path | None,
-    authority: tuple[Path, ...], **how: Any,
+    authority: tuple[Path, ...], add: bool, up_to: bool, in_proportion: bool, **how: Any,
 ) -> int:  # fmt: skip
     """Write copies of DATA's photographs, turned by a few degrees, for tools that need balanced files.
 
-    Only photographs outside Test get copies. OUT/table.csv lists originals and copies, each copy with its source in
-    copy_of, so that no split of ours parts them, and the protocol clean counts them once. Melascope itself balances
-    while it trains, by the [balance] section of a recipe, and needs no copies. Stopped at any moment, the same command
-    goes on.
+    Only photographs outside Test get copies. OUT holds copies only: the originals stay where they are, and
+    OUT/table.csv lists both, each copy with its source in copy_of, so that no split of ours parts them. To use the
+    set, give that table, not the folder. The protocol clean counts a photograph and its copies once, and so trains on
+    no copy: Melascope itself balances while it trains, by the [balance] section of a recipe. Stopped at any moment,
+    the same command goes on.
 
     \b
     Example:  melascope data balance photographs --per-class 500 --out BALANCED
@@ -55,19 +58,27 @@ def balance(
     console.check_folder(out)
     if data_path.is_dir() and data_path.resolve() in (out.resolve(), *out.resolve().parents):
         raise click.UsageError(f"--out {out} is inside {data_path}; copies there would become a part of it.")
-    settings = Balancing(**how)
+    settings = Balancing(mode=_mode(add, up_to, in_proportion), **how)
     threads = environment.threads()
     with console.progress() as progress:
         table = scan(read(data_path, images, authority, spellings(spelling)), threads=threads, progress=progress)
         copies = write_copies(table, out, settings, threads=threads, progress=progress)
     csv, _ = write_tables(table, copies, out)
     unreadable = int(table["error_kind"].notna().sum())
-    told = _told(table, copies)
+    told = {**_told(table, copies), "originals": len(table)}
     if as_json:
         click.echo(json.dumps({"settings": settings.to_json(), "table": str(csv), **told}, indent=1))
     else:
-        _print(told, csv)
+        _print(told, csv, out)
     return console.ended(unreadable)
+
+
+def _mode(add: bool, up_to: bool, in_proportion: bool) -> Mode:
+    modes: dict[Mode, bool] = {"add": add, "up-to": up_to, "in-proportion": in_proportion}
+    chosen = [mode for mode, wanted in modes.items() if wanted]
+    if len(chosen) > 1:
+        raise click.UsageError(f"{' and '.join(f'--{mode}' for mode in chosen)} contradict each other; give one.")
+    return chosen[0] if chosen else "add"
 
 
 def _told(table: Any, copies: Any) -> dict[str, Any]:
@@ -82,7 +93,7 @@ def _told(table: Any, copies: Any) -> dict[str, Any]:
     return {"diagnoses": rows, "copies": len(copies), "unturned": int((copies["degrees"] == 0).sum())}
 
 
-def _print(told: dict[str, Any], csv: Path) -> None:
+def _print(told: dict[str, Any], csv: Path, out: Path) -> None:
     from melascope import diagnosis
     from melascope.counted import plural
 
@@ -96,6 +107,8 @@ def _print(told: dict[str, Any], csv: Path) -> None:
         "as the source.",
         "Split before you train elsewhere, and by the table: a copy in validation of a photograph in training makes "
         "every figure too good.",
+        f"{out} holds the copies only; {plural(told['originals'], 'original stays', 'originals stay')} elsewhere. "
+        "The table lists both: give that, not the folder.",
         f"Table: {csv}",
     ]
     for sentence in sentences:

@@ -123,6 +123,22 @@ def draw(table: pd.DataFrame, how: Balancing) -> pd.DataFrame:
     return result.astype(dict.fromkeys(("image_id", "copy_of", "diagnosis"), "string"))
 
 
+def listed_copies(table: pd.DataFrame, where: str) -> list[str]:
+    """Return a sentence about the copies that a table lists beside their sources; nothing where there are none.
+
+    Args:
+        table: With `image_id`; a copy is known by `copy_of`, or by its name.
+        where: What to call the table.
+    """
+    source = copies_of(table)
+    count = int(source.isin(set(table["image_id"].dropna())).sum())
+    if not count:
+        return []
+    return [
+        f"{where} lists {plural(count, 'copy', 'copies')} made to balance, beside the photographs they were made of."
+    ]
+
+
 def shared_photographs(table: pd.DataFrame, trained: np.ndarray, judged: np.ndarray) -> int:
     """Return how many of the rows that judge show a photograph that is trained on too, itself or as a copy.
 

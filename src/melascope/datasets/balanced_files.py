@@ -28,6 +28,7 @@ from melascope.progress import Progress, silent
 RECORD = "balancing.json"
 TABLES = ("table.csv", "table.parquet")
 
+_NOTE = "This folder holds copies only; the originals stay where they were, and table.csv names both."
 _AT_A_TIME = 64
 _JPEG_QUALITY = 95
 # Of a turned copy, at that quality and with full colour: a skin photograph has less than one, noise nearly two.
@@ -98,6 +99,25 @@ def write_tables(table: pd.DataFrame, copies: pd.DataFrame, folder: str | os.Pat
     return [save(both, target / name) for name in TABLES]
 
 
+def refuse_copies_only(folder: Path) -> None:
+    """Refuse a folder that `write_copies` has made as a data set: the originals are not in it.
+
+    Raises:
+        DataError: When it is one; the message says what to give instead.
+    """
+    if not (folder / RECORD).is_file():
+        return
+    table = folder / TABLES[0]
+    instead = (
+        f"Give its table of both instead: {table}."
+        if table.is_file()
+        else "Give the photographs that they were made of; where data balance was stopped, repeat it for its table."
+    )
+    raise DataError(
+        f"{folder} was made by melascope data balance and holds copies only; the originals stand elsewhere. {instead}"
+    )
+
+
 def _paths(target: Path, drawn: pd.DataFrame, sources: pd.DataFrame) -> list[str]:
     found = []
     for image_id, code, degrees, path, split in zip(
@@ -115,9 +135,10 @@ def _begin(target: Path, how: Balancing, copies: pd.DataFrame, sources: pd.DataF
     digest = hashlib.sha256(json.dumps(how.to_json(), sort_keys=True).encode())
     for column in (copies["image_id"], copies["degrees"].map(repr), sources["sha256"]):
         digest.update("\n".join(column.astype(str)).encode())
-    record = {"settings": how.to_json(), "copies": len(copies), "mark": digest.hexdigest()}
+    record = {"settings": how.to_json(), "copies": len(copies), "mark": digest.hexdigest(), "note": _NOTE}
     path = target / RECORD
-    if target.is_dir() and any(target.iterdir()):
+    # Killed before the record was whole, the folder holds its beginning and nothing else.
+    if target.is_dir() and any(one.name != f".{RECORD}.partial" for one in target.iterdir()):
         try:
             before: Any = json.loads(path.read_text(encoding="utf-8"))["mark"]
         except FileNotFoundError:
@@ -164,11 +185,12 @@ def _finish(results: Iterable[None]) -> None:
 
 def _write_one(job: tuple[str, str, float]) -> None:
     source, path, degrees = job
-    if Path(path).exists():
+    made = Path(path)
+    if made.exists() and made.stat().st_size:  # a machine that lost its power can leave a name without a content
         return
     try:
         data = read_file(source)
-        _whole(Path(path), data if degrees == 0 else _jpeg(turned(decode(data), degrees)))
+        _whole(made, data if degrees == 0 else _jpeg(turned(decode(data), degrees)))
     except ImageError as error:
         raise DataError(f"{source} can no longer be read, so that no copy is made of it: {error}") from None
 

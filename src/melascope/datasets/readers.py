@@ -17,6 +17,8 @@ import pandas as pd
 from melascope import diagnosis
 from melascope.counted import plural
 from melascope.datasets import authority as authorities
+from melascope.datasets.balanced import listed_copies
+from melascope.datasets.balanced_files import refuse_copies_only
 from melascope.datasets.files import images_below, is_text, locate
 from melascope.datasets.identity import canonical_id
 from melascope.datasets.labels import (
@@ -101,6 +103,8 @@ def read(
     source = _source(path, images, spellings)
     if reader is not None and reader not in READERS:
         raise DataError(f'There is no reader "{reader}"; there are: {", ".join(READERS)}.')
+    if reader is None and source.cells is None:
+        refuse_copies_only(source.path)
     chosen = READERS[reader] if reader else next((r for r in reversed(READERS.values()) if r.recognises(source)), None)
     if chosen is None:
         raise DataError(
@@ -113,7 +117,7 @@ def read(
     table = authorities.join(table, authority, spellings)
     if source.cells is not None:
         table, notes = once_each(table, where)
-        table.attrs["notes"] = notes
+        table.attrs["notes"] = [*notes, *listed_copies(table, where)]
     return table
 
 

@@ -131,6 +131,10 @@ def baselines(metrics: Mapping[str, Any], stamp: str) -> list[Any]:
     if isinstance(shuffled, Mapping) and shuffled.get("at_chance") is False:
         told = (
             "The network trained on shuffled labels is not at chance: something other than the lesions tells the class."
+            if metrics.get("protocol") != "as-published"
+            else "The network trained on shuffled labels is not at chance, which tells nothing of the lesions here: "
+            "copies of one photograph stand on both sides, so that those whose shuffled label is the true one by luck "
+            "are known by heart, and count as often as they were copied."
         )
         blocks.insert(0, Text(told, "warning"))
     return blocks

@@ -73,7 +73,7 @@ def names(path: str | os.PathLike[str]) -> list[str]:
     except FileNotFoundError:
         raise RunError(f"{path} does not exist.") from None
     except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError) as error:
-        raise RunError(f"{path} is damaged or no weights file: {error}.") from None
+        raise RunError(f"{path} is damaged or no weights file: {_why(error)}.") from None
 
 
 class Checkpoints:
@@ -111,6 +111,12 @@ class Checkpoints:
         return sorted(self.folder.glob("epoch-*.npz"))
 
 
+def _why(error: Exception) -> str:
+    if isinstance(error, zipfile.BadZipFile) and "not a zip" in str(error):
+        return "it is no .npz archive"  # the same words whoever finds it out
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 def _read(path: Path) -> tuple[dict[str, NDArray[Any]], Any]:
     try:
         with path.open("rb") as file:
@@ -123,9 +129,7 @@ def _read(path: Path) -> tuple[dict[str, NDArray[Any]], Any]:
     except FileNotFoundError:
         raise RunError(f"{path} does not exist.") from None
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, NotImplementedError) as error:
-        raise RunError(
-            f"{path} is damaged or no weights file: {str(error).splitlines()[0] if str(error) else error!r}."
-        ) from None
+        raise RunError(f"{path} is damaged or no weights file: {_why(error)}.") from None
     return arrays, state
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from melascope.errors import RecipeError, RunError
 from melascope.training import backbones, backend, checkpoint
+from melascope.training.backbone_names import BACKBONES, IMAGENET
 
 if TYPE_CHECKING:
     from melascope.training.recipe import Recipe
@@ -114,13 +115,25 @@ def refuse_untaught(recipe: Recipe) -> None:
     """Refuse to freeze a backbone without weights.
 
     Raises:
-        RecipeError: In that case.
+        RecipeError: In that case, with the lines that a recipe file needs.
     """
-    if recipe.schedule.frozen_epochs and recipe.network.backbone is not None and recipe.network.weights is None:
-        raise RecipeError(
-            f'The recipe "{recipe.name}" freezes a backbone that has learnt nothing. Give network.weights, '
-            "or set schedule.frozen_epochs = 0."
-        )
+    from melascope.training.recipe import names
+
+    network = recipe.network
+    if not recipe.schedule.frozen_epochs or network.backbone is None or network.weights is not None:
+        return
+    if BACKBONES[network.backbone].arrays:
+        weights, what = f"{network.backbone.partition('-')[0]}_imagenet.npz", "a file of its ImageNet weights"
+    else:
+        weights, what = IMAGENET, "its ImageNet weights, a file or what Keras fetches"
+    shipped = recipe.name in names()
+    lines = [f'extends = "{recipe.name}"', ""] if shipped else []
+    lines += ["[network]", f'weights = "{weights}"']
+    where = "a file of your own, such as mine.toml, and train with --recipe mine.toml" if shipped else "its file"
+    raise RecipeError(
+        f'The recipe "{recipe.name}" freezes a backbone that has learnt nothing: it needs {what}. Write into {where}:'
+        + "\n".join(["\n", *lines])
+    )
 
 
 def save_weights(model: Any, path: str | os.PathLike[str]) -> None:

@@ -11,6 +11,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,6 +21,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from melascope.errors import RecipeError, RunError
 from melascope.training.backbone_names import BACKBONES, NO_FILES
 from melascope.training.recipe_sections import (
+    OF_CNN,
     Augmentation,
     Balance,
     Data,
@@ -83,7 +85,7 @@ class Recipe(Section):
         return self
 
     def replace(self, **sections: Mapping[str, Any] | str) -> Recipe:
-        """Return a copy with some values changed, checked like a file.
+        """Return a copy with some values changed, checked like a file that extends it.
 
         Example:
             >>> load("plain-cnn").replace(schedule={"epochs": 3}).schedule.epochs
@@ -92,7 +94,19 @@ class Recipe(Section):
         Raises:
             RecipeError: As `load` does.
         """
-        return parse(_merged(self.model_dump(mode="json", exclude_none=True), sections), where=f'recipe "{self.name}"')
+        from melascope.training.recipe_idle import is_default, keys_of
+
+        changed = self.changed(sections)
+        # A default says nothing of what was meant: many a caller sets all that could be otherwise.
+        _refuse_idle(
+            changed, [key for key in keys_of(sections) if not is_default(changed, key)], f'recipe "{self.name}"'
+        )
+        return changed
+
+    def changed(self, sections: Mapping[str, Mapping[str, Any] | str]) -> Recipe:
+        """Return a copy as `replace` does, also where a value that is changed can have no effect."""
+        tree = _merged(self.model_dump(mode="json", exclude_none=True), sections)
+        return parse(tree, where=f'recipe "{self.name}"')
 
     def dumps(self) -> str:
         """Return the resolved recipe as TOML; `load` of it gives an equal recipe."""
@@ -117,10 +131,56 @@ def load(name_or_path: str | os.PathLike[str]) -> Recipe:
 
     Raises:
         RecipeError: When there is no such recipe, or anything in it is
-            unknown, impossible or missing.
+            unknown, impossible, missing or without effect.
     """
-    tree, where = _read(name_or_path, seen=())
-    return parse(tree, where)
+    return checked(read(name_or_path))
+
+
+@dataclass(frozen=True)
+class RecipeFile:
+    """A recipe as it stands in a file, not yet checked.
+
+    Attributes:
+        tree: With what the recipes give that it extends.
+        where: What to call it in a message.
+        written: What stands in the file itself.
+        base: The recipe that it extends, as it stands in the file; empty for none.
+        shipped: Whether it comes with Melascope.
+        recorded: Whether a run has written it, to remember what it did.
+    """
+
+    tree: dict[str, Any]
+    where: str
+    written: Mapping[str, Any]
+    base: Mapping[str, Any] = field(default_factory=dict)
+    shipped: bool = False
+    recorded: bool = False
+
+
+def checked(file: RecipeFile) -> Recipe:
+    """Return the recipe of a file.
+
+    Raises:
+        RecipeError: As `load` does.
+    """
+    from melascope.training import recipe_idle
+
+    _refuse_other_network(file)
+    recipe = parse(file.tree, file.where)
+    if file.shipped or file.recorded or recipe_idle.is_written_out(file.written):
+        return recipe
+    # A recipe that extends none may say for others what is to decide.
+    meant = [key for key in recipe_idle.keys_of(file.written) if file.base or key != "schedule.monitor"]
+    _refuse_idle(recipe, meant, file.where)
+    return recipe
+
+
+def _refuse_idle(recipe: Recipe, keys: list[str], where: str) -> None:
+    from melascope.training.recipe_idle import sentences
+
+    told = sentences(recipe, keys)
+    if told:
+        raise RecipeError(f"{where}: {'; '.join(told.values())}.")
 
 
 def parse(tree: Mapping[str, Any], where: str = "the recipe") -> Recipe:
@@ -152,9 +212,19 @@ def _check_weights(recipe: Recipe, file: Path, where: str) -> None:
         raise RecipeError(f"{where}: {error}") from None
 
 
-def _read(name_or_path: str | os.PathLike[str], seen: tuple[str, ...]) -> tuple[dict[str, Any], str]:
+def read(name_or_path: str | os.PathLike[str], seen: tuple[str, ...] = ()) -> RecipeFile:
+    """Read a recipe by its name or from a TOML file, with what it extends.
+
+    Args:
+        name_or_path: As for `load`.
+        seen: The recipes that extend it.
+
+    Raises:
+        RecipeError: When there is no such recipe, it is no TOML, or it extends itself.
+    """
     text, path = str(name_or_path), Path(name_or_path)
-    if text in names():
+    shipped = text in names()
+    if shipped:
         source = (resources.files("melascope.training") / "recipes" / f"{text}.toml").read_bytes()
         path, where = Path(text), f'recipe "{text}"'
     elif path.suffix == ".toml" or path.exists():
@@ -178,16 +248,44 @@ def _read(name_or_path: str | os.PathLike[str], seen: tuple[str, ...]) -> tuple[
     network = tree.get("network")
     if isinstance(network, dict) and isinstance(network.get("weights"), str) and network["weights"] not in NO_FILES:
         network["weights"] = str((path.parent / Path(network["weights"]).expanduser()).resolve())
-    if "extends" in tree:
-        base = tree.pop("extends")
-        if not isinstance(base, str):
-            raise RecipeError(f"{where}: extends takes the name or path of one recipe.")
-        if base.endswith(".toml") and not Path(base).is_absolute():
-            base = str(path.parent / base)
-        if base in (*seen, text):
-            raise RecipeError(f"{where}: extends = {json.dumps(base)} leads back to itself.")
-        tree = _merged(_read(base, (*seen, text))[0], tree)
-    return tree, where
+    recorded = not shipped and path.name == "recipe.toml" and (path.parent / "run.json").exists()
+    if "extends" not in tree:
+        return RecipeFile(tree, where, tree, shipped=shipped, recorded=recorded)
+    base = tree.pop("extends")
+    if not isinstance(base, str):
+        raise RecipeError(f"{where}: extends takes the name or path of one recipe.")
+    named = str(path.parent / base) if base.endswith(".toml") and not Path(base).is_absolute() else base
+    if named in (*seen, text):
+        raise RecipeError(f"{where}: extends = {json.dumps(base)} leads back to itself.")
+    before = read(named, (*seen, text)).tree
+    return RecipeFile(_merged(before, tree), where, {"extends": base, **tree}, before, shipped, recorded)
+
+
+def _refuse_other_network(file: RecipeFile) -> None:
+    """Refuse to build a backbone on a recipe of another network, or the other way round: neither fits the other."""
+    before, own = file.base.get("network", {}), file.written.get("network", {})
+    if not file.base or not isinstance(before, dict) or not isinstance(own, dict):
+        return
+    was, extends = before.get("name", "cnn"), f"{file.where}: extends = {json.dumps(file.written['extends'])}"
+    if was == "backbone" and own.get("name", was) != was:
+        raise RecipeError(
+            f"{extends} builds on a backbone, and network.name = {json.dumps(own['name'])} does not. "
+            'Write extends = "small-cnn" instead, or leave extends out.'
+        )
+    given = file.tree.get("network", {})
+    shape = [key for key in OF_CNN if key in given and _tuple(given[key]) != Network.model_fields[key].default]
+    if was == "cnn" and (own.get("name") == "backbone" or "backbone" in own) and own.get("name") != "cnn" and shape:
+        of = own.get("backbone")
+        better = {"mobilenetv2-onnx": "mobilenetv2", "resnet50v2-onnx-stages3": "resnet50v2"}.get(str(of))
+        raise RecipeError(
+            f"{extends} has the shape of the network cnn ({', '.join(shape)}), and a backbone has its own. "
+            f'Write extends = "{better or "efficientnetv2"}-finetuned" instead, then [network] and '
+            f"backbone = {json.dumps(of or 'EfficientNetV2B0', default=str)}."
+        )
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from melascope.training.backbone_names import BACKBONES, IMAGENET
 from melascope.training.recipe_base import Pair, Positive, Section, Several, Share, Side, nearest
 
-_OF_CNN = (
+OF_CNN = (
     "widths", "convolutions", "kernel", "stem", "separable", "residual", "padding", "input_range", "pool_last",
     "batch_norm", "batch_norm_momentum", "stage_dropout",
 )  # fmt: skip
@@ -126,12 +126,16 @@ class Network(Section):
         if self.residual and self.padding == "valid":
             raise ValueError('residual = true needs padding = "same", so that the shortcut fits')
         if (self.name == "backbone") != (self.backbone is not None):
-            raise ValueError('name = "backbone" and backbone = "NAME", such as "EfficientNetV2B0", go together')
+            missing = f'name = "backbone", not "{self.name}"' if self.backbone else 'backbone = "EfficientNetV2B0"'
+            raise ValueError(
+                f'name = "backbone" and backbone = "NAME", such as "EfficientNetV2B0", go together; write {missing}'
+            )
         if self.name == "backbone":
-            of_cnn = [key for key in _OF_CNN if getattr(self, key) != Network.model_fields[key].default]
+            of_cnn = [key for key in OF_CNN if getattr(self, key) != Network.model_fields[key].default]
             if of_cnn:
                 raise ValueError(
-                    f"{', '.join(of_cnn)} shape the network cnn; a backbone has its own shape, so drop them"
+                    f"{', '.join(of_cnn)} shape the network cnn; a backbone has its own shape, so drop them, or "
+                    'write extends = "small-cnn" and leave the backbone out'
                 )
         if self.weights == IMAGENET and (self.backbone is None or BACKBONES[self.backbone].arrays):
             raise ValueError(
@@ -151,6 +155,13 @@ class Augmentation(Section):
         fill: What stands outside the photograph: `reflect`, `nearest` or `constant` (black).
         brightness: Largest change, as a share of the full range.
         contrast: Largest change around the photograph's mean, as a share.
+        white_balance: Largest change of each channel's gain, as a share.
+        saturation: Largest change of the colours' strength, as a share.
+        hue: Largest turn of the colours to either side, as a share of a full turn.
+        gamma: Largest change of the exponent of light, as a share.
+        blur: How far a photograph may be taken to its blurred version; as far again the other way sharpens it.
+        noise: Largest standard deviation of grain, as a share of the full range.
+        aspect: Largest change of width against height, as a share.
         randaugment: How many changes of RandAugment each photograph gets; 0 is off.
         randaugment_magnitude: Their strength, as a share of the strongest.
         mixup: Alpha of mixup, which blends photographs and their diagnoses; 0 is off.
@@ -164,6 +175,13 @@ class Augmentation(Section):
     fill: Literal["reflect", "nearest", "constant"] = "reflect"
     brightness: Annotated[float, Field(ge=0, le=1)] = 0.0
     contrast: Share = 0.0
+    white_balance: Share = 0.0
+    saturation: Annotated[float, Field(ge=0, le=1)] = 0.0
+    hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    gamma: Share = 0.0
+    blur: Annotated[float, Field(ge=0, le=1)] = 0.0
+    noise: Share = 0.0
+    aspect: Share = 0.0
     randaugment: Annotated[int, Field(ge=0, le=12)] = 0
     randaugment_magnitude: Annotated[float, Field(ge=0, le=1)] = 0.3
     mixup: Annotated[float, Field(ge=0, le=100)] = 0.0
@@ -270,7 +288,10 @@ class Schedule(Section):
         if self.warmup_epochs and self.kind == "plateau":
             raise ValueError('warmup_epochs goes with kind = "constant" or "cosine", not with "plateau"')
         if self.warmup_epochs >= self.epochs and self.warmup_epochs:
-            raise ValueError(f"warmup_epochs = {self.warmup_epochs:g} leaves nothing of epochs = {self.epochs}")
+            raise ValueError(
+                f"warmup_epochs = {self.warmup_epochs:g} leaves nothing of epochs = {self.epochs}; set warmup_epochs "
+                f"in [schedule] too, to 0 or any number below {self.epochs}, such as {self.epochs / 4:g}"
+            )
         told = [key for key in ("finetune_learning_rate", "frozen_share", "finetune_norms") if getattr(self, key)]
         if told and not self.frozen_epochs:
             raise ValueError(f"{told[0]} has a meaning after frozen_epochs only; set frozen_epochs to 1 or more")

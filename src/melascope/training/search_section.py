@@ -30,6 +30,7 @@ from melascope.errors import RecipeError
 from melascope.training import recipe as recipes
 from melascope.training.backbone_names import NO_FILES
 from melascope.training.recipe import Recipe
+from melascope.training.recipe_idle import is_default, sentences
 from melascope.training.recipe_sections import nearest
 from melascope.training.search_space import Dimension, Space, divides, label
 
@@ -45,8 +46,8 @@ def load(name_or_path: str | os.PathLike[str]) -> Space:
         RecipeError: When the recipe has no `[search]`, or anything in it is
             unknown, or some corner of it is no possible recipe.
     """
-    tree, where = recipes._read(name_or_path, seen=())
-    spec = tree.pop("search", None)
+    file = recipes.read(name_or_path)
+    spec, where = file.tree.pop("search", None), file.where
     if not spec:
         raise RecipeError(
             f"{where} has no section [search], so there is nothing to tune. Add one, such as: "
@@ -54,7 +55,7 @@ def load(name_or_path: str | os.PathLike[str]) -> Space:
         )
     if not isinstance(spec, dict):
         raise RecipeError(f"{where}: search must be a section: [search].")
-    return parse(spec, recipes.parse(tree, where), where, Path(name_or_path).parent)
+    return parse(spec, recipes.checked(file), where, Path(name_or_path).parent)
 
 
 def parse(spec: Mapping[str, Any], base: Recipe, where: str = "the recipe", folder: Path | None = None) -> Space:
@@ -67,7 +68,9 @@ def parse(spec: Mapping[str, Any], base: Recipe, where: str = "the recipe", fold
         folder: From which the files of `network.weights` are counted.
     """
     flat = _flat(spec, where)
-    dimensions = [_dimension(key, value, f"{where}: [search] {key}", folder) for key, value in flat.items()]
+    if folder is not None and "network.weights" in flat:
+        flat["network.weights"] = _placed(flat["network.weights"], folder)
+    dimensions = [_dimension(key, value, f"{where}: [search] {key}") for key, value in flat.items()]
     by_key = {dimension.key: dimension for dimension in dimensions}
     for dimension in dimensions:
         if dimension.when is not None:
@@ -105,7 +108,21 @@ def _check_key(key: str, where: str) -> None:
         raise RecipeError(f'{where}: [search] "{key}" is no value of a recipe{near}; write section.key.')
 
 
-def _dimension(key: str, given: Any, where: str, folder: Path | None) -> Dimension:
+def _placed(given: Any, folder: Path) -> Any:
+    """Return choices of files with paths that mean the same from everywhere, as a tuning remembers them."""
+    if isinstance(given, Mapping):
+        return {name: _placed(value, folder) if name == "choices" else value for name, value in given.items()}
+    if not isinstance(given, list):
+        return given
+    return [
+        str((folder / Path(value).expanduser()).resolve())
+        if isinstance(value, str) and value not in NO_FILES
+        else value
+        for value in given
+    ]
+
+
+def _dimension(key: str, given: Any, where: str) -> Dimension:
     if isinstance(given, list):
         given = {"choices": given}
     if not isinstance(given, Mapping):
@@ -119,7 +136,7 @@ def _dimension(key: str, given: Any, where: str, folder: Path | None) -> Dimensi
     if "choices" in given:
         if {"low", "high", "log", "step"} & set(given):
             raise RecipeError(f"{where} has both choices and a range; keep one of them.")
-        return Dimension(key, choices=_choices(key, given["choices"], where, folder), when=when)
+        return Dimension(key, choices=_choices(given["choices"], where), when=when)
     missing = [name for name in ("low", "high") if name not in given]
     if missing:
         raise RecipeError(f"{where}: {' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing.")
@@ -146,16 +163,9 @@ def _range(key: str, given: Mapping[str, Any], when: tuple[str, frozenset[str]] 
     return Dimension(key, float(low), float(high), log, None if step is None else float(step), whole, when=when)
 
 
-def _choices(key: str, values: Any, where: str, folder: Path | None) -> dict[str, Any]:
+def _choices(values: Any, where: str) -> dict[str, Any]:
     if not isinstance(values, list) or len(values) < 2:
         raise RecipeError(f"{where}: choices takes a list of two or more values.")
-    if key == "network.weights" and folder is not None:
-        values = [
-            str((folder / Path(value).expanduser()).resolve())
-            if isinstance(value, str) and value not in NO_FILES
-            else value
-            for value in values
-        ]
     labels = {label(value): value for value in values}
     if len(labels) < len(values):
         raise RecipeError(f"{where}: choices names a value twice.")
@@ -188,13 +198,21 @@ def _check_when(dimension: Dimension, known: Mapping[str, Dimension], where: str
 
 
 def _check_corners(space: Space, where: str) -> None:
+    idle: dict[str, str] = {}
+    effective: set[str] = set()
     for drawn in _corners(space):
         try:
-            space.recipe(drawn)
+            recipe = space.recipe(drawn)
         except RecipeError as error:
             told = ", ".join(f"{key} = {label(value)}" for key, value in space.values(drawn).items())
             reason = str(error).split(": ", 1)[-1]
             raise RecipeError(f"{where}: [search] leads to a recipe that cannot be ({told}): {reason}") from None
+        told_idle = sentences(recipe, [key for key in drawn if not is_default(recipe, key)])
+        idle |= told_idle
+        effective |= drawn.keys() - told_idle.keys()
+    # What does nothing in some corners only, such as a strength beside a count that may be 0, is no mistake.
+    for key in idle.keys() - effective:
+        raise RecipeError(f"{where}: [search] {idle[key]}.")
 
 
 def _corners(space: Space) -> Iterator[dict[str, Any]]:

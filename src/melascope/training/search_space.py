@@ -139,7 +139,7 @@ class Space:
         for key, value in self.values(drawn).items():
             section, name = key.split(".", 1)
             sections.setdefault(section, {})[name] = value
-        return self.base.replace(**sections)
+        return self.base.changed(sections)
 
     def start(self) -> dict[str, Any] | None:
         """Return what must be drawn to get the recipe as it stands, or None where it lies outside the space."""

@@ -25,7 +25,8 @@ from urllib.parse import urlsplit
 
 from melascope.errors import MelascopeError
 from melascope.training.run_folder import write_text
-from melascope.training.tracking_uri import artifacts, check, place, reason
+from melascope.training.tracking_scores import judged
+from melascope.training.tracking_uri import artifacts, check, look, place, reason
 
 # MLflow's limits: characters of a key and of a parameter's value, and what one request may hold.
 _KEY, _VALUE, _PARAMS, _METRICS = 250, 6000, 100, 1000
@@ -40,6 +41,7 @@ class Tracker:
 
     Attributes:
         trouble: A sentence about what could not be logged, or None.
+        look: A line that says where the run can be looked at: an address or a command; None where nothing is logged.
 
     Example:
         >>> with tracker(None, run="first try") as log:
@@ -47,6 +49,7 @@ class Tracker:
     """
 
     trouble: str | None = None
+    look: str | None = None
 
     def params(self, values: Mapping[str, Any]) -> None:
         """Log settings, nested or flat; those that were logged before stay as they are."""
@@ -55,7 +58,10 @@ class Tracker:
         """Log a row of the history at its `epoch`; an epoch that was logged before is passed over."""
 
     def metrics(self, values: Mapping[str, Any]) -> None:
-        """Log every finite number of a nested dictionary such as `metrics.json`; lists are passed over."""
+        """Log the finite numbers of nested scores such as those of `metrics.json`.
+
+        Lists are passed over, and so is what rests on fewer than ten cases: the page gives no number for it either.
+        """
 
     def file(self, path: str | os.PathLike[str]) -> None:
         """Log a file, such as the report; it must exist until the tracker is closed."""
@@ -94,14 +100,14 @@ def tracker(
         return Tracker()
     check(uri)
     remembered = None if state is None else Path(state)
-    return _answered(uri, lambda client: _Mlflow(client, place(uri), run, experiment, artifacts(uri), remembered))
+    return _answered(uri, lambda client: _Mlflow(client, uri, run, experiment, artifacts(uri), remembered))
 
 
 class _Mlflow(Tracker):
     """Logs to MLflow."""
 
-    def __init__(self, client: Any, name: str, run: str, experiment: str, files: str | None, state: Path | None):
-        self._client, self._name = client, name
+    def __init__(self, client: Any, uri: str, run: str, experiment: str, files: str | None, state: Path | None):
+        self._client, self._name = client, place(uri)
         self._waiting: list[Callable[[], Any]] = []
         self._not_before = 0.0
         self._known: set[str] = set()
@@ -110,7 +116,8 @@ class _Mlflow(Tracker):
         self.run_id = self._again(state) or self._begin(run, experiment, files)
         if state is not None:
             state.parent.mkdir(parents=True, exist_ok=True)
-            write_text(state, json.dumps({"uri": name, "run_id": self.run_id}, indent=1))
+            write_text(state, json.dumps({"uri": self._name, "run_id": self.run_id}, indent=1))
+        self.look = look(uri, str(client.get_run(self.run_id).info.experiment_id), self.run_id)
 
     def _again(self, state: Path | None) -> str | None:
         """Return the id of the run that the state file remembers, if it is still there to go on with."""
@@ -166,7 +173,7 @@ class _Mlflow(Tracker):
         self._numbers({key: value for key, value in row.items() if key != "epoch"}, step)
 
     def metrics(self, values: Mapping[str, Any]) -> None:
-        self._numbers(values, 0)
+        self._numbers(judged(values), 0)
 
     def _numbers(self, values: Mapping[str, Any], step: int) -> None:
         from mlflow.entities import Metric

@@ -6,12 +6,17 @@ import contextlib
 import importlib.util
 import os
 import re
+import shlex
 import socket
 import sqlite3
+from importlib import metadata
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from melascope.errors import MelascopeError, MissingExtraError
+
+_GIVE = "Give the address of a server, such as http://localhost:5000, or a database, such as sqlite:///mlflow.db."
+_DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 
 
 def check(uri: str) -> None:
@@ -23,18 +28,34 @@ def check(uri: str) -> None:
     """
     if importlib.util.find_spec("mlflow") is None:
         raise MissingExtraError("mlflow", "Logging to MLflow")
+    if not uri.strip():
+        raise MelascopeError(f"The URI of MLflow is empty. {_GIVE}")
     scheme = urlsplit(uri).scheme
+    if scheme.startswith("databricks") or uri in ("databricks", "databricks-uc", "uc"):
+        raise MelascopeError(f"Melascope does not log to Databricks ({masked(uri)}). {_GIVE}")
     on_disk = scheme in ("", "file") or len(scheme) == 1  # C:\mlruns
     if on_disk and os.environ.get("MLFLOW_ALLOW_FILE_STORE", "").lower() not in ("true", "1"):
-        raise MelascopeError(
-            f"MLflow no longer logs into a folder such as {uri}. Give a database, sqlite:///mlflow.db, or the "
-            "address of a server, http://localhost:5000."
-        )
-    if scheme.startswith(("sqlite", "postgresql", "mysql", "mssql")):
+        raise MelascopeError(f"MLflow no longer logs into a folder such as {uri}. {_GIVE}")
+    if scheme in ("http", "https"):
+        _check_server(uri)
+    elif scheme.startswith(_DATABASES):
         if not all(importlib.util.find_spec(name) for name in ("sqlalchemy", "alembic")):
             raise MissingExtraError("mlflow", "Logging to a database")
         _check_sqlite(uri)
         _check_host(uri)
+    elif not on_disk and scheme not in {one.name for one in metadata.entry_points(group="mlflow.tracking_store")}:
+        raise MelascopeError(f"{masked(uri)} is no address that MLflow logs to. {_GIVE}")
+
+
+def _check_server(uri: str) -> None:
+    """Refuse an address without a host, or with a port that cannot be."""
+    split = urlsplit(uri)
+    try:
+        possible = bool(split.hostname) and split.port != 0
+    except ValueError:
+        possible = False
+    if not possible:
+        raise MelascopeError(f"{masked(uri)} is no address of a server. {_GIVE}")
 
 
 def _sqlite_file(uri: str) -> Path | None:
@@ -87,6 +108,19 @@ def place(uri: str) -> str:
     """Return how the URI is named to people and in the run folder: from any folder, and without a password."""
     path = _sqlite_file(uri)
     return masked(uri) if path is None else f"sqlite:///{path}"
+
+
+def look(uri: str, experiment: str, run: str) -> str:
+    """Return where a run can be looked at: its page on a server, or the command that shows a database.
+
+    Args:
+        uri: Of the server or the database.
+        experiment: The experiment's id there.
+        run: The run's id there.
+    """
+    if urlsplit(uri).scheme in ("http", "https"):
+        return f"{masked(uri).rstrip('/')}/#/experiments/{experiment}/runs/{run}"
+    return f"mlflow ui --backend-store-uri {shlex.quote(place(uri))}"
 
 
 def artifacts(uri: str) -> str | None:

@@ -25,6 +25,7 @@ from melascope.errors import DataError, RunError
 from melascope.progress import Progress
 from melascope.training import recipe as recipes
 from melascope.training import search_section
+from melascope.training.backbone_names import NO_FILES
 from melascope.training.run_folder import write_text
 from melascope.training.search_space import Space
 
@@ -40,7 +41,7 @@ class Task:
         folder: Of the tuning.
         settings: What was asked for, JSON-ready.
         facts: About the data: `classes`, `photographs`, `groups`, `test_left_out`, `calibrate_left_out`, `audited`,
-            `warnings`.
+            `warnings`; `weights`, the sha256 of each file that `network.weights` names, by its path.
         space: What is searched.
         table: The photographs of the parts train and tune.
         mark: A digest of all that decides a score.
@@ -90,8 +91,9 @@ def start(folder: Path, settings: Mapping[str, Any], progress: Progress) -> Task
 
     Raises:
         DataError: When the data cannot be used.
-        RunError: When the folder holds a tuning with other settings.
+        RunError: When the folder holds a tuning with other settings, or of other weights.
     """
+    weights = _weights(settings)
     if (folder / RECORD).exists():
         task = open_task(folder)
         changed = [key for key in settings if settings[key] != task.settings.get(key)]
@@ -102,8 +104,10 @@ def start(folder: Path, settings: Mapping[str, Any], progress: Progress) -> Task
             raise RunError(
                 f"{folder} was started with other settings ({told}). Ask for the same, or begin anew with --out."
             )
+        _refuse_other_weights(task, weights)
         return task
     frame, facts = _photographs(settings, progress)
+    facts["weights"] = weights
     folder.mkdir(parents=True, exist_ok=True)
     table.save(frame, folder / "table.parquet")
     record = {"schema": 1, "settings": dict(settings), "facts": facts, "mark": _mark(settings, facts, frame)}
@@ -182,12 +186,52 @@ def _check_folds(rows: pd.DataFrame, classes: list[str], k: int, seed: int, scor
             )
 
 
+def _weights(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Return the sha256 of each file of weights, by its path: the same name may hold other weights another day."""
+    named = [tomllib.loads(settings["recipe"]).get("network", {}).get("weights")]
+    told = settings["search"].get("network.weights", [])
+    named += told.get("choices", []) if isinstance(told, Mapping) else told
+    found: dict[str, str] = {}
+    for name in named:
+        if not isinstance(name, str) or name in NO_FILES:
+            continue
+        try:
+            with Path(name).open("rb") as file:
+                found[name] = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise RunError(f"network.weights: {name} cannot be read ({error.strerror}).") from None
+    return found
+
+
+def _refuse_other_weights(task: Task, weights: Mapping[str, str]) -> None:
+    """Refuse to go on with other weights under the same name; an earlier version did not remember which they were."""
+    then = task.facts.get("weights", {})
+    changed = [name for name in then if weights.get(name) != then[name]]
+    if changed:
+        raise RunError(
+            f"network.weights: {changed[0]} holds other weights than when {task.folder} was begun. Put the former file "
+            "back, or begin anew with --out."
+        )
+
+
 def _mark(settings: Mapping[str, Any], facts: Mapping[str, Any], frame: pd.DataFrame) -> str:
     """Return a digest of what decides a score; where the files lie does not."""
     decides = {key: settings[key] for key in ("recipe", "search", "folds", "score", "seed", "protocol")}
     rows = frame[["sha256", "diagnosis", "tuning_group"]].astype(str).to_numpy().tolist()
-    told = json.dumps([decides, facts["classes"], rows], sort_keys=True)
-    return hashlib.sha256(told.encode()).hexdigest()
+    told = [decides, facts["classes"], rows]
+    for name, digest in facts["weights"].items():
+        decides["recipe"] = decides["recipe"].replace(json.dumps(name, ensure_ascii=False), json.dumps(digest))
+        decides["search"] = _renamed(decides["search"], name, digest)
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
+def _renamed(value: Any, old: str, new: str) -> Any:
+    """Return a nested value in which one text is another."""
+    if isinstance(value, Mapping):
+        return {key: _renamed(below, old, new) for key, below in value.items()}
+    if isinstance(value, list | tuple):
+        return [_renamed(below, old, new) for below in value]
+    return new if value == old else value
 
 
 def _brief(value: Any) -> str:
