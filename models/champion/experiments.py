@@ -1,0 +1,218 @@
+"""Every idea tried for the champion, on the same folds: what it was, what it scored, what it cost.
+
+    python -m models.champion.experiments AUDIT/clean.parquet --weights mobilenetv2_imagenet.npz --out FOLDER
+        [--ideas base camera ...] [--folds 0 1 2 3 4] [--epochs N] [--write docs/champion.json] [--no-train]
+
+The table is that of `models.champion.gather`, audited by `melascope data audit`. An idea is the recipe `champion` with
+changes. It is trained on HAM10000 without one of the five lesion-grouped folds (and on the other sets, where it says
+so), and judged on that fold in HAM10000's seven diagnoses; one that has not seen ISIC 2017 is judged on that too: how
+well it tells melanoma in another clinic. What is closed (`split` is `test`) is never opened here. Stop it at any moment
+and repeat the command: it goes on after the last finished epoch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from melascope import diagnosis, environment, statistics
+from melascope.datasets import fixed, pack
+from melascope.training import backend, recipe
+from melascope.training.cross_validation import one_training
+from melascope.training.recipe import Recipe
+from models.champion.gather import HAM, ISIC2017
+
+CLASSES = ("MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC")
+EXAM = ("MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC")
+"""HAM10000's diagnoses, in which the challenge of 2018 judged."""
+
+
+@dataclass(frozen=True)
+class Idea:
+    """A change of the champion's recipe.
+
+    Attributes:
+        what: In words.
+        changes: Of the recipe, by section.
+        others: Whether the sets beside HAM10000 are trained on too.
+    """
+
+    what: str
+    changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    others: bool = False
+
+
+_NO_CAMERA = dict.fromkeys(("white_balance", "saturation", "hue", "gamma", "blur", "noise", "aspect"), 0.0)
+IDEAS: Mapping[str, Idea] = {
+    "plain": Idea(
+        "flips, turns, zoom, brightness and contrast only", {"augmentation": {**_NO_CAMERA, "brightness": 0.15}}
+    ),
+    "camera": Idea("the recipe as it stands: other cameras and clinics besides"),
+    "others": Idea("trained on ISIC 2017 and the nine-class set too", others=True),
+}
+
+
+def photographs(table: Path) -> pd.DataFrame:
+    """Return the open photographs of the audited table, with the fold of each that is of HAM10000."""
+    found = pd.read_parquet(table)
+    found = found[(found["split"] != "test") & found["diagnosis"].isin(CLASSES)].reset_index(drop=True)
+    folds = fixed("ham10000-folds").set_index("image_id")["fold"]
+    found["fold"] = found["image_id"].map(folds).where(found["source"] == HAM)
+    return found
+
+
+def resolved(idea: Idea, weights: Path, epochs: int | None) -> Recipe:
+    """Return an idea's recipe."""
+    schedule = {"epochs": epochs} if epochs else {}
+    changes = {name: dict(section) for name, section in idea.changes.items()}
+    changes["schedule"] = {**changes.get("schedule", {}), **schedule}
+    changes["network"] = {"weights": str(weights.resolve()), **changes.get("network", {})}
+    return recipe.load("champion").replace(**changes)
+
+
+def train(name: str, fold: int, frame: pd.DataFrame, weights: Path, epochs: int | None, out: Path) -> dict[str, Any]:
+    """Train an idea without one fold; return its record, and leave what it said in `out`."""
+    idea, folder = IDEAS[name], out / name / f"fold-{fold}"
+    record = folder / "result.json"
+    if record.exists():
+        return dict(json.loads(record.read_text(encoding="utf-8")))
+    made = resolved(idea, weights, epochs)
+    packed = pack(frame, made.geometry, environment.cache_folder(), threads=environment.threads())
+    labels = frame["diagnosis"].map({code: i for i, code in enumerate(CLASSES)}).to_numpy(dtype=np.int64)
+    held = (frame["fold"] == fold).fillna(False).to_numpy(dtype=bool)
+    of_ham = (frame["source"] == HAM).to_numpy(dtype=bool)
+    apart = ~frame["group"].isin(set(frame.loc[held, "group"])).to_numpy(dtype=bool)
+    learnt = apart & (of_ham | idea.others)
+    # A stranger shares no lesion, patient or photograph with anything that was learnt from.
+    strange = ~of_ham & ~learnt & (frame["source"] == ISIC2017).to_numpy(dtype=bool)
+    strange &= ~frame["group"].isin(set(frame.loc[learnt, "group"])).to_numpy(dtype=bool)
+    rows = np.flatnonzero(held | strange)
+    began = time.monotonic()
+
+    def told(stage: str, done: int, total: int) -> None:
+        if done % 50 == 0 and done:
+            passed = time.monotonic() - began
+            print(f"{name}, fold {fold}: {done}/{total}, {passed:.0f} s", file=sys.stderr, flush=True)
+
+    logits = one_training(
+        made, packed.images, labels, np.flatnonzero(learnt), np.zeros(0, dtype=np.intp), rows, CLASSES, folder, 0,
+        told, environment.threads(),
+    )  # fmt: skip
+    said = frame.loc[rows, ["image_id", "group", "source", "diagnosis"]].reset_index(drop=True)
+    for place, code in enumerate(CLASSES):
+        said[f"logit_{code}"] = logits[:, place]
+    said.to_parquet(folder / "said.parquet", index=False)
+    shares = np.bincount(labels[learnt], minlength=len(CLASSES)).astype(float)
+    result = {
+        "idea": name,
+        "fold": fold,
+        "recipe": made.dumps(),
+        "learnt": int(learnt.sum()),
+        "sampled": list(_sampled(made, shares)),
+        "seconds": round(time.monotonic() - began, 1),
+        "date": date.today().isoformat(),
+        "machine": environment.describe(),
+    }
+    record.write_text(json.dumps(result, indent=1), encoding="utf-8")
+    return result
+
+
+def _sampled(made: Recipe, counts: np.ndarray) -> np.ndarray:
+    """Return how often training showed each class."""
+    power = {"none": 1.0, "sqrt": 0.5, "balanced": 0.0}[made.balance.sampling]
+    shown = np.where(counts > 0, np.maximum(counts, 1) ** power, 0.0)
+    return np.asarray(shown / shown.sum())
+
+
+def judge(name: str, folds: Sequence[int], out: Path, draws: int = 1000) -> dict[str, Any]:
+    """Return an idea's scores over some folds, with intervals that resample lesions.
+
+    `balanced_accuracy` is that of the largest probability, `even` that of the largest probability over how often
+    training showed the class: what is right equally often. `stranger` is the melanoma AUC within ISIC 2017, the mean
+    over the folds' networks.
+    """
+    ham, strangers = [], []
+    for fold in folds:
+        folder = out / name / f"fold-{fold}"
+        said = pd.read_parquet(folder / "said.parquet")
+        record = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        p = statistics.softmax(said[[f"logit_{code}" for code in CLASSES]].to_numpy(dtype=float))
+        even = p / np.maximum(record["sampled"], 1e-9)
+        said = said.assign(risk=p[:, 0], first=_seven(p), even=_seven(even))
+        ham.append(said[said["source"] == HAM])
+        strangers.append(said[said["source"] == ISIC2017])
+    of_ham = pd.concat(ham, ignore_index=True)
+    truth = of_ham["diagnosis"].map(lambda code: EXAM.index(diagnosis.coarsen_label(code, EXAM))).to_numpy()
+    melanoma = (of_ham["diagnosis"] == "MEL").to_numpy()
+
+    def scores(w: Any) -> dict[str, Any]:
+        return {
+            "balanced_accuracy": statistics.balanced_accuracy(truth, of_ham["first"].to_numpy(), w),
+            "even": statistics.balanced_accuracy(truth, of_ham["even"].to_numpy(), w),
+            "melanoma_auc": statistics.auc(of_ham["risk"].to_numpy(), melanoma, w),
+        }
+
+    units = pd.factorize(of_ham["group"])[0]
+    values = {key: float(value[0]) for key, value in scores(np.ones((len(truth), 1))).items()}
+    samples = statistics.bootstrap(scores, units, truth, draws, 0, len(truth))
+    found = {key: statistics.interval(samples[key], value, len(truth)).to_json() for key, value in values.items()}
+    outside = [one for one in strangers if len(one) and one["diagnosis"].eq("MEL").any()]
+    if outside:
+        frame = outside[0].assign(risk=np.mean([one["risk"].to_numpy() for one in outside], axis=0))
+        yes = (frame["diagnosis"] == "MEL").to_numpy()
+        single = float(np.mean([statistics.auc(one["risk"].to_numpy(), yes) for one in outside]))
+        drawn = statistics.bootstrap(
+            lambda w: np.mean([statistics.auc(one["risk"].to_numpy(), yes, w) for one in outside], axis=0),
+            pd.factorize(frame["group"])[0], yes.astype(int), draws, 0, len(yes),
+        )  # fmt: skip
+        found["stranger"] = statistics.interval(drawn, single, len(yes)).to_json()
+    return {"idea": name, "what": IDEAS[name].what, "folds": list(folds), **found}
+
+
+def _seven(p: np.ndarray) -> np.ndarray:
+    """Return the first choice among HAM10000's seven diagnoses."""
+    place = [EXAM.index(diagnosis.coarsen_label(code, EXAM)) for code in CLASSES]
+    summed = np.zeros((len(p), len(EXAM)))
+    for i, target in enumerate(place):
+        summed[:, target] += p[:, i]
+    return np.asarray(summed.argmax(axis=1))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("table", type=Path)
+    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--ideas", nargs="+", choices=list(IDEAS), default=list(IDEAS))
+    parser.add_argument("--folds", type=int, nargs="+", default=[0])
+    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--write", type=Path)
+    parser.add_argument("--no-train", dest="train", action="store_false")
+    options = parser.parse_args(arguments)
+    backend.load(environment.threads())
+    frame = photographs(options.table)
+    results = []
+    for name in options.ideas:
+        if options.train:
+            for fold in options.folds:
+                train(name, fold, frame, options.weights, options.epochs, options.out)
+        done = [fold for fold in options.folds if (options.out / name / f"fold-{fold}" / "result.json").exists()]
+        if done:
+            results.append(judge(name, done, options.out))
+            print(json.dumps({k: v for k, v in results[-1].items() if k != "recipe"}), flush=True)
+    if options.write is not None:
+        options.write.write_text(json.dumps(results, indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
