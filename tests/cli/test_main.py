@@ -8,7 +8,7 @@ import json
 import pytest
 
 from melascope.cli import console
-from melascope.cli.main import COMMANDS, _os_error, _run
+from melascope.cli.main import COMMANDS, _os_error, _run, cli
 from melascope.cli.run import spellings
 from melascope.errors import DataError
 
@@ -85,6 +85,59 @@ def test_ctrl_c_ends_with_130(monkeypatch, capsys):
     monkeypatch.setattr("melascope.environment.describe", interrupted)
     assert _run(["doctor"]) == 130
     assert "Stopped" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "way_on"),
+    [
+        (["run", "DATA", "--out", "RUN"], " Go on with the same command and --resume."),
+        (["train", "DATA", "--out", "RUN", "--resume"], " Repeat the same command to go on."),
+        (["cross-validate", "DATA"], " Repeat the same command to go on."),
+        (["tune", "DATA"], " Repeat the same command to go on."),
+        (["data", "balance", "DATA"], " Repeat the same command to go on."),
+        (["data", "audit", "DATA"], ""),
+        (["predict", "run"], ""),
+        ([], ""),
+    ],
+)
+def test_what_was_stopped_says_how_to_go_on(words, way_on, monkeypatch, capsys):
+    def interrupted(*_args, **_options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "main", interrupted)
+    assert _run(words) == 130
+    assert capsys.readouterr().err == f"Stopped.{way_on}\n"
+
+
+def _row(epoch: float, **changes: float) -> dict[str, float]:
+    told = {"epoch": epoch, "epochs": 30, "seconds": 6.04, "loss": 1.2134, "accuracy": 0.5512}
+    return told | {"tune_balanced_accuracy": 0.48, "tune_melanoma_auc": 0.812} | changes
+
+
+def test_an_epoch_is_told_in_a_line():
+    nan = float("nan")
+    assert console.epoch_told(_row(3)) == (
+        "epoch 3 of 30: loss 1.213, accuracy 0.551; tune: balanced accuracy 0.480, melanoma AUC 0.812 (6.0 s)"
+    )
+    untuned = _row(3, tune_balanced_accuracy=nan, tune_melanoma_auc=nan, seconds=61.2)
+    assert console.epoch_told(untuned) == "epoch 3 of 30: loss 1.213, accuracy 0.551 (61 s)"
+    without_melanoma = console.epoch_told(_row(3, tune_melanoma_auc=nan))
+    assert without_melanoma.endswith("; tune: balanced accuracy 0.480 (6.0 s)")
+
+
+def test_short_epochs_are_told_once_a_second_and_the_last_always(monkeypatch, capsys):
+    now = [100.0]
+    monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
+    told = console.Epochs()
+    for epoch in range(1, 31):
+        now[0] += 0.125
+        told(_row(epoch))
+    assert [line.split()[1] for line in capsys.readouterr().err.splitlines()] == ["1", "9", "17", "25", "30"]
+    told = console.Epochs()
+    for epoch in range(1, 5):
+        now[0] += 6
+        told(_row(epoch))
+    assert len(capsys.readouterr().err.splitlines()) == 4
 
 
 def test_a_full_disk_is_told():

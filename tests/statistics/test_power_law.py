@@ -16,6 +16,11 @@ def test_a_law_is_found_again(law: tuple[float, float, float]) -> None:
     np.testing.assert_allclose(found.at(120), a - b * 120.0**-c, atol=0.003)
 
 
+def test_equal_sizes_are_refused() -> None:
+    with pytest.raises(ValueError, match="sizes that differ"):
+        fit_power_law(np.array([30.0, 30.0, 30.0]), np.array([0.5, 0.6, 0.7]))
+
+
 def test_no_law_promises_more_than_perfect() -> None:
     found = fit_power_law(SIZES, np.array([0.4, 0.6, 0.8, 0.99]))
     assert found.a <= 1

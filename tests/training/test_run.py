@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import re
@@ -299,6 +300,11 @@ def test_limit_uses_some_of_each_class(photographs, recipe, tmp_path):
     assert run.folder.read_json("audit.json")["found"] == 120
     assert run.table["diagnosis"].nunique() == 4
     assert run.metrics["limited"] == 120
+    page = html.unescape(run.report.read_text(encoding="utf-8"))
+    assert "Only 120 photographs were drawn (--limit): a try, not a result." in page
+    told = "Trained for 1 epoch instead of the recipe's 2 (--epochs): a try"
+    assert told in page
+    assert told in run.summary()
 
 
 def test_a_wrong_recipe_is_refused_before_any_work(photographs, tmp_path):

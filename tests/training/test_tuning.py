@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import html
 import json
 import os
 import re
@@ -25,10 +26,11 @@ import pytest
 from tests.training import postgresql
 
 from melascope.cli.run import run
-from melascope.errors import DataError, MissingExtraError, RunError
+from melascope.errors import DataError, MissingExtraError, RecipeError, RunError
 from melascope.training import recipe as recipes
 from melascope.training import tuning_data, tuning_results, tuning_storage, tuning_study, tuning_worker
 from melascope.training.tuning import tune
+from melascope.training.tuning_ended import Ended
 from melascope.training.tuning_worker import Job, work
 
 pytestmark = pytest.mark.train
@@ -48,6 +50,8 @@ epochs = 1
 "balance.sampling" = ["none", "sqrt"]
 """
 TRIALS = 6
+ENDED: list[Ended] = []
+"""What was told of the trials of `finished`, as they ended."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -81,7 +85,10 @@ def finished(photographs, recipe, tmp_path_factory):
     """Short trials, by one worker in one go."""
     out = tmp_path_factory.mktemp("tunings") / "finished"
     told: list[tuple[str, int, int]] = []
-    found = tune(photographs, out, recipe, trials=TRIALS, folds=2, progress=lambda *step: told.append(step))
+    found = tune(
+        photographs, out, recipe, trials=TRIALS, folds=2, progress=lambda *step: told.append(step),
+        on_trial=ENDED.append,
+    )  # fmt: skip
     return found, told
 
 
@@ -151,6 +158,50 @@ def test_a_tuning_leaves_a_recipe_a_table_and_a_report(finished):
     assert best.search == {}
     assert told[-1] == ("tuning (folds)", 2 * TRIALS, 2 * TRIALS)
     assert not list((found.path).glob("logs/*"))
+
+
+def test_each_trial_is_told_when_it_ends_with_the_best_so_far(finished):
+    frame = finished[0].trials
+    assert [one.number for one in ENDED] == list(range(TRIALS))
+    assert [one.state for one in ENDED] == frame["state"].tolist()
+    assert ENDED[0].words() == f"trial 0: balanced accuracy {frame['balanced_accuracy'][0]:.3f}, the best so far"
+    best = frame.loc[frame["state"] == "complete", "balanced_accuracy"].max()
+    assert ENDED[-1].best == pytest.approx(best)
+    some = Ended(7, "pruned", "melanoma_auc", 0.41, 1, 3, 0.6, 2)
+    assert some.words() == "trial 7: pruned after 1 of 3 folds, melanoma AUC 0.410; best so far 0.600 (trial 2)"
+    assert replace(some, state="failed", error="No memory.").words() == "trial 7: failed: No memory."
+    assert replace(some, state="complete").words() == "trial 7: melanoma AUC 0.410; best so far 0.600 (trial 2)"
+    assert "tried again" in replace(some, state="stopped").words()
+
+
+def test_fewer_trials_than_there_are_train_nothing_and_say_so(finished, photographs, recipe, tmp_path):
+    out = tmp_path / "fewer"
+    shutil.copytree(finished[0].path, out)
+    told: list[Ended] = []
+    found = tune(photographs, out, recipe, trials=3, folds=2, on_trial=told.append)
+    assert not told
+    assert found.summary().startswith("6 trials are there already, and nothing was trained.")
+    assert "Of 6 trials wanted" in found.report.read_text()
+    assert "there already" not in finished[0].summary()
+
+
+def test_the_page_names_recipe_and_data_and_other_epochs_are_told(photographs, recipe, tmp_path, finished):
+    page = finished[0].report.read_text()
+    assert "Tuning of tiny on photographs" in page
+    longer = tmp_path / "longer.toml"
+    longer.write_text(RECIPE.replace("epochs = 1", "epochs = 5"))
+    found = tune(photographs, tmp_path / "short", longer, trials=1, folds=2, epochs=1)
+    told = "Trained for 1 epoch instead of the recipe's 5 (--epochs): a try"
+    assert told in found.warnings[0]
+    assert told in html.unescape(found.report.read_text())
+    assert told in found.best.read_text()
+    assert recipes.load(found.best).schedule.epochs == 1
+    with pytest.raises(RunError, match="other settings"):
+        tune(photographs, tmp_path / "short", longer, trials=1, folds=2, epochs=2)
+    searched = tmp_path / "searched.toml"
+    searched.write_text(RECIPE + '"schedule.epochs" = [1, 2]\n')
+    with pytest.raises(RecipeError, match="leave one of them out"):
+        tune(photographs, tmp_path / "other", searched, epochs=1)
 
 
 def test_the_command_that_judges_reads_the_same_photographs_in_the_same_parts(finished, begun):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sys
 import time
@@ -16,6 +17,8 @@ from rich.progress import Progress as Bars
 
 from melascope.counted import plural
 from melascope.progress import Progress
+
+_BETWEEN_EPOCHS = 1.0
 
 messages = Console(stderr=True, highlight=False)
 results = Console(highlight=False)
@@ -105,6 +108,41 @@ def progress() -> Iterator[Progress]:
             bars.update(tasks[stage], completed=done, total=total)  # type: ignore[arg-type]
 
         yield show
+
+
+class Epochs:
+    """Writes a line for each epoch of a training: above the bar on a terminal, into the log elsewhere.
+
+    Epochs of less than a second are told one in a second, the first and the last among them.
+    """
+
+    def __init__(self) -> None:
+        self._said = float("-inf")
+
+    def __call__(self, row: dict[str, float]) -> None:
+        """Take a row of the history, with `epochs`, how many there shall be."""
+        now = time.monotonic()
+        if now - self._said >= _BETWEEN_EPOCHS or row["epoch"] >= row["epochs"]:
+            self._said = now
+            say(epoch_told(row))
+
+
+def epoch_told(row: dict[str, float]) -> str:
+    """Return an epoch's row of the history in a line; what is not defined is left out."""
+    trained = [_score(row, name, "") for name in ("loss", "accuracy")]
+    tuned = [_score(row, name, "tune_") for name in ("balanced_accuracy", "melanoma_auc")]
+    parts = [", ".join(filter(None, trained)), ", ".join(filter(None, tuned))]
+    told = "; tune: ".join(filter(None, parts))
+    return f"epoch {row['epoch']:.0f} of {row['epochs']:.0f}: {told} ({_time(row['seconds'])})"
+
+
+def _score(row: dict[str, float], name: str, part: str) -> str:
+    value = row[part + name]
+    return "" if math.isnan(value) else f"{name.replace('_', ' ').replace('auc', 'AUC')} {value:.3f}"
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds >= 9.5 else f"{seconds:.1f} s"
 
 
 class _Lines:

@@ -96,8 +96,13 @@ def cross_validate(data: Path, spelling: tuple[str, ...], recipe: tuple[str, ...
 
 
 def _say(recipe: str, row: dict[str, float]) -> None:
-    told = ", ".join(f"{_words(key)} {row[key]:.3f}" for key in _NAMES)
-    console.say(f"{recipe}, seed {row['seed']:.0f}, fold {row['fold'] + 1:.0f}: {told}")
+    console.say(f"{recipe}, seed {row['seed']:.0f}, fold {row['fold'] + 1:.0f}: {scores_told(row)}")
+
+
+def scores_told(row: dict[str, Any]) -> str:
+    """Return the scores of a training in words; one that is not defined is called so."""
+    shown = (f"{row[key]:.3f}" if row[key] == row[key] else "not defined" for key in _NAMES)
+    return ", ".join(f"{_words(key)} {value}" for key, value in zip(_NAMES, shown, strict=True))
 
 
 def _words(key: str) -> str:

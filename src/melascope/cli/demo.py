@@ -28,7 +28,7 @@ def demo(out: Path, seed: int) -> int:
     from melascope.training.demo import demo as whole_demo
 
     with console.progress() as progress:
-        result = whole_demo(out, seed=seed, progress=progress)
+        result = whole_demo(out, seed=seed, progress=progress, on_epoch=console.Epochs())
     console.results.print(findings_table(result.findings))
     console.results.print(result.run.summary(), markup=False, soft_wrap=True)
     console.results.print(f"Heat maps: {result.heatmaps}", markup=False, soft_wrap=True)

@@ -8,8 +8,9 @@ from typing import Any
 import click
 
 from melascope.cli import console
-from melascope.cli.cross_validate import experiment_options
+from melascope.cli.cross_validate import experiment_options, scores_told
 from melascope.cli.run import data_options, machine_options, spellings
+from melascope.counted import plural
 
 
 def _shares(_: click.Context, __: click.Parameter, text: str) -> tuple[float, ...]:
@@ -51,10 +52,15 @@ def learning_curve(data: Path, spelling: tuple[str, ...], **options: Any) -> int
 
     console.check_folder(options["out"])
     with console.progress() as progress:
-        found = whole_curve(data, spellings=spellings(spelling), progress=progress, **options)
+        found = whole_curve(data, spellings=spellings(spelling), progress=progress, on_training=_say, **options)
     for warning in found.result["warnings"]:
         console.warn(warning)
     for fit in found.result["fits"].values():
         console.results.print(fit["words"], markup=False, soft_wrap=True)
     console.results.print(f"Report: {found.path / 'report.html'}", markup=False, soft_wrap=True)
     return console.ended(found.unreadable)
+
+
+def _say(row: dict[str, Any]) -> None:
+    size = f"share {row['share']:g} ({plural(row['photographs'], 'photograph')})"
+    console.say(f"seed {row['seed']}, fold {row['fold'] + 1}, {size}: {scores_told(row)}")

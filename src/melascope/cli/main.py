@@ -76,7 +76,7 @@ def _run(arguments: list[str]) -> int:
         error.show()
         return 2
     except (KeyboardInterrupt, click.Abort):
-        console.say("Stopped.")
+        console.say(_stopped(arguments))
         return 130
     except MelascopeError as error:
         console.error(str(error))
@@ -96,6 +96,20 @@ def _run(arguments: list[str]) -> int:
             "set MELASCOPE_DEBUG=1 to see where, and please report it."
         )
         return 2
+
+
+_SAME_AGAIN = ("cross-validate", "learning-curve", "tune", "demo", "data balance", "data fetch")
+"""The commands that go on when they are repeated as they are."""
+
+
+def _stopped(arguments: list[str]) -> str:
+    """Return what is said after ctrl-C: that it stopped, and how to go on where that is possible."""
+    command = " ".join(arguments[: 2 if arguments[:1] == ["data"] else 1])
+    if command in ("run", "train") and "--resume" not in arguments:
+        return "Stopped. Go on with the same command and --resume."
+    if command in ("run", "train", *_SAME_AGAIN):
+        return "Stopped. Repeat the same command to go on."
+    return "Stopped."
 
 
 def _os_error(error: OSError) -> str:

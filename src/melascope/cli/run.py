@@ -5,13 +5,16 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from melascope.cli import console
 from melascope.diagnosis import DIAGNOSES
 from melascope.errors import DataError
+
+if TYPE_CHECKING:
+    from melascope.training.run import Run
 
 
 def spellings(pairs: tuple[str, ...]) -> dict[str, str]:
@@ -146,11 +149,10 @@ def run(data: Path, spelling: tuple[str, ...], **options: Any) -> int:
     from melascope.training.run import run as whole_way
 
     with console.progress() as progress:
-        result = whole_way(data, spellings=spellings(spelling), progress=progress, **options)
+        result = whole_way(data, spellings=spellings(spelling), progress=progress, on_epoch=console.Epochs(), **options)
     for warning in result.warnings:
         console.warn(warning)
-    console.results.print(result.summary(), markup=False, soft_wrap=True)
-    return console.ended(result.unreadable)
+    return _told(result)
 
 
 @click.command()
@@ -169,8 +171,17 @@ def train(data: Path, spelling: tuple[str, ...], **options: Any) -> int:
     from melascope.training.run import train as to_weights
 
     with console.progress() as progress:
-        result = to_weights(data, spellings=spellings(spelling), progress=progress, **options)
+        result = to_weights(
+            data, spellings=spellings(spelling), progress=progress, on_epoch=console.Epochs(), **options
+        )
     for warning in result.warnings:
         console.warn(warning)
+    return _told(result)
+
+
+def _told(result: Run) -> int:
+    """Print what came out, and return the exit code."""
     console.results.print(result.summary(), markup=False, soft_wrap=True)
+    if result.tracked:
+        console.results.print(f"MLflow: {result.tracked}", markup=False, soft_wrap=True)
     return console.ended(result.unreadable)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from melascope.cli import console
 from melascope.cli.run import data_options, machine_options, spellings
+
+if TYPE_CHECKING:
+    from melascope.training.tuning_ended import Ended
 
 
 @click.command()
@@ -41,6 +44,7 @@ from melascope.cli.run import data_options, machine_options, spellings
 @click.option("--audit", type=click.Path(path_type=Path), help="Folder in which data audit has proved these data.")
 @click.option("--parts", metavar="FILE", help="CSV with image_id and part, or isic9-clean.")
 @click.option("--unaudited", is_flag=True, help="Use what the audit refuses; every figure says so.")
+@click.option("--epochs", type=click.IntRange(1), help="Instead of the recipe's.")
 @click.option("--limit", type=click.IntRange(1), help="Use only so many photographs, drawn by class: a quick try.")
 @click.option(
     "--seed",
@@ -71,8 +75,12 @@ def tune(data: Path, spelling: tuple[str, ...], **options: Any) -> int:
     from melascope.training.tuning import tune as search
 
     with console.progress() as progress:
-        found = search(data, spellings=spellings(spelling), progress=progress, **options)
+        found = search(data, spellings=spellings(spelling), progress=progress, on_trial=_say, **options)
     for warning in found.warnings:
         console.warn(warning)
     console.results.print(found.summary(), markup=False, soft_wrap=True)
     return console.ended(found.unreadable)
+
+
+def _say(trial: Ended) -> None:
+    console.say(trial.words())

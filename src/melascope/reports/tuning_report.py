@@ -41,6 +41,7 @@ class TuningReport:
         recipe: The best recipe as TOML.
         command: What judges it on Test.
         machine: `environment.describe()`.
+        title: Of the page: which recipe, on which data.
     """
 
     trials: pd.DataFrame
@@ -61,6 +62,7 @@ class TuningReport:
     recipe: str
     command: str
     machine: Mapping[str, Any]
+    title: str = "Tuning"
 
 
 def tuning_report(inputs: TuningReport) -> str:
@@ -76,7 +78,7 @@ def tuning_report(inputs: TuningReport) -> str:
     tried = inputs.counts["complete"] + inputs.counts["pruned"] + inputs.counts["failed"]
     photographs = wording.plural(facts["photographs"], "photograph")
     return Page(
-        title="Tuning",
+        title=inputs.title,
         subtitle=f"{wording.plural(tried, 'trial')}, each cross-validated on {photographs} of the parts train and tune",
         stamps=stamps,
         sections=[

@@ -64,8 +64,13 @@ def fit_power_law(sizes: Array, scores: Array, top: float = 1.0) -> PowerLaw:
 
     Returns:
         A law whose parameters have the shape `(...)`.
+
+    Raises:
+        ValueError: When all sizes are equal.
     """
     n, y = np.asarray(sizes, dtype=float), np.asarray(scores, dtype=float)
+    if np.ptp(n) == 0:
+        raise ValueError("A curve needs sizes that differ.")
     # The unit of n does not matter to the curve, but to the numbers that are inverted.
     x = np.power(n / n.max(), -_EXPONENTS[:, None])
     mean_x, mean_y = x.mean(axis=1), y.mean(axis=-1)

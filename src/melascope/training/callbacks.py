@@ -62,7 +62,7 @@ class Epochs(keras.callbacks.Callback):  # type: ignore[misc]
         self.stopped = False
         self._epoch = 0
         self._raw: list[tuple[Any, NDArray[Any]]] = []
-        self._begun = 0.0
+        self._begun = self._rate = 0.0
 
     @property
     def best_path(self) -> Path:
@@ -84,6 +84,7 @@ class Epochs(keras.callbacks.Callback):  # type: ignore[misc]
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._epoch = epoch
         self._begun = time.perf_counter()
+        self._rate = _mean_rate(self.model, self.steps)
         reseed(self.model, self.seed, epoch)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
@@ -98,7 +99,7 @@ class Epochs(keras.callbacks.Callback):  # type: ignore[misc]
                 f"The loss stopped being a number in epoch {done}. Lower optimiser.learning_rate, "
                 "or set optimiser.clip_norm = 1.0; the epoch before can be resumed."
             )
-        row: dict[str, float] = {"epoch": done, "learning_rate": rate, "loss": logs["cross_entropy"]}
+        row: dict[str, float] = {"epoch": done, "learning_rate": self._rate, "loss": logs["cross_entropy"]}
         row |= {name: logs[name] for name in ("accuracy", "balanced_accuracy", "melanoma_auc")}
         raw = self._average()
         row |= self._tune()
@@ -187,6 +188,16 @@ class Epochs(keras.callbacks.Callback):  # type: ignore[misc]
             for row in self.history
         ]
         self._write("history.csv", "\n".join(lines) + "\n")
+
+
+def _mean_rate(model: Any, steps: int) -> float:
+    """Return the mean learning rate of the coming epoch's steps; at the end of a cosine the rate itself is zero."""
+    rate = model.optimizer._learning_rate
+    if not isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
+        return current_rate(model)
+    first = int(keras.ops.convert_to_numpy(model.optimizer.iterations))
+    rates = keras.ops.convert_to_numpy(rate(np.arange(first, first + steps)))
+    return float(np.mean(rates))
 
 
 def _variables(model: Any) -> dict[str, Any]:

@@ -14,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from melascope import diagnosis, statistics
+from melascope.counted import plural
 from melascope.errors import DataError, RunError
 from melascope.progress import Progress, silent
+from melascope.training.fit_input import check_tune
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
     from melascope.training.recipe import Recipe
 
 Score = Callable[[NDArray[np.float64], NDArray[np.int64]], float]
+
+_SHOWN = 10
+"""More folds than these are not proposed: each is a training."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +91,7 @@ def cross_validate(
         Probabilities, folds and scores.
 
     Raises:
-        DataError: When there are fewer groups than folds, a repeated seed, or
-            anything `fit` refuses.
+        DataError: When the groups are too few for the folds, a seed is repeated, or anything `fit` refuses.
         RunError: When `out` holds the folds of another recipe or other data.
     """
     import pandas as pd
@@ -98,6 +102,7 @@ def cross_validate(
         raise DataError(f"Cross-validation needs distinct seeds, one per repeat; these are {list(seeds)}.")
     if len(groups) != len(labels):
         raise DataError(f"There are {len(labels)} labels but {len(groups)} groups.")
+    refuse_folds([recipe], truth, groups, classes, folds, seeds, assigned)
     probabilities = np.full((len(seeds), len(labels), len(classes)), np.nan)
     if assigned is None:
         assigned = np.stack([draw_folds(truth, groups, classes, folds, seed) for seed in seeds])
@@ -120,6 +125,74 @@ def cross_validate(
             if on_fold is not None:
                 on_fold(rows[-1])
     return CrossValidation(probabilities, np.asarray(assigned, dtype=np.int64), pd.DataFrame(rows))
+
+
+def refuse_folds(
+    chosen: Sequence[Recipe],
+    labels: NDArray[np.int64],
+    groups: Sequence[str] | NDArray[np.generic],
+    classes: Sequence[str],
+    folds: int,
+    seeds: Sequence[int],
+    given: NDArray[np.integer] | None = None,
+    unit: str = "groups",
+) -> None:
+    """Refuse folds of which some training or some score cannot be, before the first training.
+
+    Args:
+        chosen: The recipes.
+        labels: `(n,)` indices into `classes`.
+        groups: `(n,)` names of what stays whole.
+        classes: Codes of the diagnoses.
+        folds: How many.
+        seeds: One for each repeat.
+        given: `(repeats, n)`, where the folds are not drawn.
+        unit: What a group is called.
+
+    Raises:
+        DataError: With what there is of each diagnosis, and a number of folds that would do.
+    """
+    count = len({str(group) for group in groups})
+
+    def wrong(k: int) -> str | None:
+        if given is None and not 2 <= k <= count:
+            return f"there are fewer {unit} than folds" if k > count else "it takes two at least"
+        drawn = [draw_folds(labels, groups, classes, k, seed) for seed in seeds] if given is None else given
+        found = (_impossible(one, at_seed, labels, classes, k) for at_seed in drawn for one in chosen)
+        return next((why for why in found if why), None)
+
+    why = wrong(folds)
+    if why is None:
+        return
+    names = np.array([str(group) for group in groups])
+    each = [(code, len(set(names[labels == place]))) for place, code in enumerate(classes)]
+    held = f"{count:,} {unit} ({', '.join(f'{n:,} of {diagnosis.name(code)}' for code, n in each if n)})"
+    if given is not None:
+        raise DataError(f"The fixed folds cannot be used with {held}: {why}.")
+    others = (*range(min(folds - 1, _SHOWN), 1, -1), *range(folds + 1, min(count, _SHOWN) + 1))
+    better = next((k for k in others if wrong(k) is None), None)
+    mend = f"--folds {better} would do" if better else "no number of folds would do; add photographs, or raise --limit"
+    raise DataError(f"{held} are too few for {plural(folds, 'fold')}: {why}; {mend}.")
+
+
+def _impossible(
+    recipe: Recipe, assigned: NDArray[np.integer], labels: NDArray[np.int64], classes: Sequence[str], folds: int
+) -> str | None:
+    """Return why a recipe cannot be trained or scored on some fold; None where it can on all."""
+    for fold in range(folds):
+        if not (assigned == fold).any():
+            return f"fold {fold + 1} would be empty"
+        train, tune = training_rows(recipe, assigned, fold)
+        if len(np.unique(labels[train])) < 2:
+            return f"apart from fold {fold + 1}, fewer than two diagnoses are left to train on"
+        try:
+            check_tune(recipe, labels[tune], classes)
+        except DataError:
+            by = f'for the recipe "{recipe.name}" to decide by {recipe.schedule.monitor} on'
+            return (
+                f"fold {(fold + 1) % folds + 1} is too small {by}" if folds > 2 else f"of two folds none is left {by}"
+            )
+    return None
 
 
 def draw_folds(

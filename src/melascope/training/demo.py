@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +33,7 @@ def demo(
     photographs: int = PHOTOGRAPHS,
     epochs: int | None = None,
     progress: Progress = silent,
+    on_epoch: Callable[[dict[str, float]], None] | None = None,
 ) -> Demo:
     """Draw lesions, then train, judge, export and use a detector for them.
 
@@ -44,6 +46,7 @@ def demo(
         photographs: How many to draw.
         epochs: Instead of the recipe's.
         progress: Called with the stage and how far it is.
+        on_epoch: Called with each epoch's row of the history.
     """
     folder = Path(out)
     drawn = folder / "generated-lesions"
@@ -58,6 +61,7 @@ def demo(
         epochs=epochs,
         resume=(folder / "run" / "run.json").exists(),
         progress=progress,
+        on_epoch=on_epoch,
     )
     predictor = Predictor(load_bundle(result.bundle))
     findings = list(predictor.predict(_some(result.table), heatmaps=True))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -99,8 +100,7 @@ def learning_curve(
     with experiment.if_refused():
         material = experiment.material(progress)
         folds, given = settled_folds(material, [chosen], folds, seeds)
-        write_text(experiment.path / f"{chosen.name}.toml", chosen.dumps())
-        images, labels, groups = material.images(chosen, progress), material.labels, material.groups
+        labels, groups = material.labels, material.groups
         pieces, drawn = [], []
         for place, at_seed in enumerate(seeds):
             assigned = draw_folds(labels, groups, material.classes, folds, at_seed) if given is None else given[place]
@@ -110,6 +110,9 @@ def learning_curve(
                 for share in sizes:
                     rows = nested(train, labels, groups, share, at_seed)
                     pieces.append((at_seed, fold, share, rows, tune, np.flatnonzero(assigned == fold)))
+        _refuse_equal(sizes, [(piece[2], len(piece[3])) for piece in pieces], judged.unit(material.facts))
+        write_text(experiment.path / f"{chosen.name}.toml", chosen.dumps())
+        images = material.images(chosen, progress)
         watch = Watch(
             progress, [len(piece[3]) * chosen.schedule.epochs for piece in pieces], "training all sizes (photographs)"
         )
@@ -143,6 +146,23 @@ def learning_curve(
     experiment.write_json("learning_curve.json", result)
     _page(experiment.path / "report.html", material, result, Path(data).name)
     return LearningCurve(experiment.path, result, int(material.told["unreadable"]))
+
+
+def _refuse_equal(sizes: Sequence[float], pieces: Sequence[tuple[float, int]], unit: str) -> None:
+    """Refuse shares of which one adds nothing to the one before: a curve through such sizes is none.
+
+    Args:
+        sizes: The shares, rising.
+        pieces: Of each training its share and its photographs.
+        unit: What is shared out.
+    """
+    total = {size: sum(count for share, count in pieces if share == size) for size in sizes}
+    for less, more in pairwise(sizes):
+        if total[less] == total[more]:
+            raise DataError(
+                f"There are too few {unit} for these shares: {less:g} and {more:g} of them are the same ones. "
+                "Give fewer --shares, or add photographs."
+            )
 
 
 def nested(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,12 +29,14 @@ class Run:
         path: The folder.
         warnings: Sentences about the data that a person should read.
         unreadable: How many photographs could not be read.
+        tracked: Where an MLflow that was logged to shows it: an address, or a command; None without one.
     """
 
     path: Path
     warnings: tuple[str, ...] = ()
     unreadable: int = 0
     _folder: RunFolder | None = field(default=None, repr=False, compare=False)
+    tracked: str | None = None
 
     @property
     def folder(self) -> RunFolder:
@@ -96,6 +98,7 @@ def run(
     mlflow: str | None = None,
     until: str = "report",
     progress: Progress = silent,
+    on_epoch: Callable[[dict[str, float]], None] | None = None,
 ) -> Run:
     """Go the whole way from labelled photographs to a report and a bundle.
 
@@ -120,6 +123,9 @@ def run(
         mlflow: The address of an MLflow server, or of a database such as `sqlite:///mlflow.db`, to log to.
         until: The last step to do: `data`, `pack`, `fit`, `export`, `evaluate` or `report`.
         progress: Called with the stage and how far it is.
+        on_epoch: Called with each epoch's row of the history, and `epochs`, how many there shall be.
+
+    A run that is refused before its first step is done leaves `out` as it was found.
 
     Raises:
         DataError, RecipeError, RunError, BundleError: Each with one sentence.
@@ -145,11 +151,11 @@ def run(
         unaudited=unaudited,
         from_run=from_run,
     )
-    steps = Steps(out, asked, resume, progress, tensorboard, mlflow)
+    steps = Steps(out, asked, resume, progress, tensorboard, mlflow, on_epoch)
     folder = steps.go(until)
     lost = (steps.tracker.trouble,) if steps.tracker.trouble else ()
     warnings = (*folder.read_json("audit.json")["warnings"], *continued.layers_anew(folder), *lost)
-    return Run(folder.path, warnings, folder.state["data"]["unreadable"], folder)
+    return Run(folder.path, warnings, folder.state["data"]["unreadable"], folder, steps.tracker.look)
 
 
 def train(data: PathLike, out: PathLike, progress: Progress = silent, **options: Any) -> Run:

@@ -8,18 +8,63 @@ ever read.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 import time
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from melascope.errors import RunError
+from melascope.errors import DataError, RecipeError, RunError
 
 STEPS = ("data", "pack", "fit", "export", "evaluate", "report")
 SCHEMA = 1
+OWN_EPOCHS = "recipe_epochs"
+"""The setting that has the recipe's own number of epochs, there only where --epochs gave another."""
+
+
+class AsFound:
+    """How a folder was found, so that a command that is refused leaves it so.
+
+    What a refused command left would stand in the way of the corrected one. Ctrl-C and kill leave what is done.
+
+    Args:
+        path: The folder, before anything is written there.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = Path(path)
+        self._missing = [place for place in (self._path, *self._path.parents) if not place.exists()]
+        self._ours = bool(self._missing) or (self._path.is_dir() and not any(self._path.iterdir()))
+
+    @contextlib.contextmanager
+    def if_refused(self, begun: Callable[[], bool] = lambda: False) -> Iterator[None]:
+        """Put the folder back as it was found where what is done in the block is refused; other folders are let be.
+
+        Args:
+            begun: Whether the first step is done. It may have taken an hour: from then on, and until an epoch is
+                kept, only the refusal of data or a recipe puts the folder back, no failure of disk or machine.
+        """
+        try:
+            yield
+        except Exception as error:
+            kept = begun() and not isinstance(error, DataError | RecipeError)
+            if self._ours and not kept and not any(self._path.rglob("history.csv")):
+                self._put_back()
+            raise
+
+    def _put_back(self) -> None:
+        for path in self._path.iterdir() if self._path.is_dir() else ():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+        for place in self._missing:
+            with contextlib.suppress(OSError):
+                place.rmdir()
 
 
 def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
@@ -27,7 +72,8 @@ def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     told = []
     for key in sorted(then.keys() | now.keys()):
         before, after = then.get(key), now.get(key)
-        if before == after:
+        # The recipe has its number of epochs in it; that it is not its own is told, and decides nothing.
+        if before == after or key == OWN_EPOCHS:
             continue
         if key == "recipe" and isinstance(before, str) and isinstance(after, str):
             first, second = _flat(tomllib.loads(before)), _flat(tomllib.loads(after))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,10 @@ from melascope.audit.survey import picture
 from melascope.bundle import Predictor, load_bundle, overlay
 from melascope.counted import plural
 from melascope.evaluation.findings import headline, remarks
-from melascope.training import continued
+from melascope.training import continued, settings
+from melascope.training import recipe as recipes
 from melascope.training.recipe import Recipe
-from melascope.training.run_folder import RunFolder, write_text
+from melascope.training.run_folder import OWN_EPOCHS, RunFolder, write_text
 
 _OVERLAYS = 6
 
@@ -37,7 +39,7 @@ def report(folder: RunFolder, recipe: Recipe) -> None:
             audit=audit,
             problems=pd.read_csv(folder.need("problems.csv"), dtype="string"),
             flow=metrics["flow"],
-            remarks=remarks(metrics, history, audit),
+            remarks=[*_tries(folder), *remarks(metrics, history, audit)],
             table=frame,
             predictions=predictions,
             picture=picture,
@@ -55,6 +57,20 @@ def report(folder: RunFolder, recipe: Recipe) -> None:
         )
     )
     write_text(folder.file("report.html"), page)
+
+
+def _tries(folder: RunFolder) -> list[tuple[str, str]]:
+    """Return as remarks what makes a run a try: fewer photographs, or other epochs than the recipe's."""
+    told = _other_epochs(folder)
+    if folder.settings["limit"]:
+        drawn = plural(folder.settings["limit"], "photograph was", "photographs were")
+        told.append(f"Only {drawn} drawn (--limit): a try, not a result.")
+    return [("warning", sentence) for sentence in told]
+
+
+def _other_epochs(folder: RunFolder) -> list[str]:
+    recipe = recipes.parse(tomllib.loads(folder.settings["recipe"]))
+    return settings.of_epochs(folder.settings.get(OWN_EPOCHS), recipe)
 
 
 def _augmentation(folder: RunFolder, recipe: Recipe, frame: pd.DataFrame) -> dict[str, np.ndarray]:
@@ -111,6 +127,8 @@ def summary(folder: RunFolder) -> str:
     audit = folder.read_json("audit.json")
     used, found = folder.state["data"]["photographs"], plural(audit["found"], "photograph")
     lines = [f"{audit['verdict']}: {used:,} of {found} {'is' if used == 1 else 'are'} used."]
+    if used == audit["found"] and audit["verdict"] == "usable with exclusions":
+        lines = [f"usable: all of {found} are used."]
     if used > audit["found"]:  # the protocol as-published makes copies
         lines = [f"{audit['verdict']}: {found} found, {used:,} used with their copies."]
     if folder.done("evaluate"):
@@ -120,6 +138,7 @@ def summary(folder: RunFolder) -> str:
     else:
         epochs = plural(folder.state["fit"]["epochs"], "epoch")
         lines.append(f"Trained for {epochs}; the test part is still closed.")
+    lines += _other_epochs(folder)
     lines += [told] if (told := continued.words(continued.record(folder))) else []
     for label, name in (("Bundle", "model.melascope"), ("Report", "report.html")):
         if folder.file(name).exists():

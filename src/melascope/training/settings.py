@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from melascope.counted import plural
 from melascope.datasets import fixed
 from melascope.datasets.fixed import FIXED
 from melascope.training import checkpoint
 from melascope.training import recipe as recipes
 from melascope.training.recipe import Recipe
-from melascope.training.run_folder import RunFolder
+from melascope.training.run_folder import OWN_EPOCHS, RunFolder
 
 PathLike = str | os.PathLike[str]
 
@@ -45,13 +46,15 @@ def resolve(
     """
     if parts is not None:
         fixed(parts)  # a misspelt file is told before the photographs are read
+    chosen = _recipe(recipe, from_run)
+    short = shortened(chosen, epochs)
     settings = {
         "data": str(Path(data).resolve()),
         "images": _absolute(images),
         "authority": [str(Path(path).resolve()) for path in authority],
         "spellings": dict(spellings or {}),
         "protocol": protocol,
-        "recipe": shortened(_recipe(recipe, from_run), epochs).dumps(),
+        "recipe": short.dumps(),
         "limit": limit,
         "seed": seed,
         "audit": _absolute(audit),
@@ -59,6 +62,8 @@ def resolve(
         "unaudited": unaudited,
     }
     # Left out where it is not asked for, so that runs begun by an earlier version can be gone on with.
+    if short.schedule.epochs != chosen.schedule.epochs:
+        settings[OWN_EPOCHS] = chosen.schedule.epochs
     return settings if from_run is None else {**settings, "from": _absolute(from_run)}
 
 
@@ -81,6 +86,21 @@ def shortened(recipe: Recipe, epochs: int | None) -> Recipe:
         # The same share as before, so that a short try fine-tunes too.
         changed["frozen_epochs"] = max(1, recipe.schedule.frozen_epochs * epochs // recipe.schedule.epochs)
     return recipe.replace(schedule=changed)
+
+
+def of_epochs(own: int | None, recipe: Recipe) -> list[str]:
+    """Return what a reader must know where a recipe was given another number of epochs, in a sentence; else nothing.
+
+    Args:
+        own: The recipe's own number; None where it was not changed.
+        recipe: As it is trained.
+    """
+    asked = recipe.schedule.epochs
+    if own is None or own == asked:
+        return []
+    most = "at most " if recipe.schedule.early_stopping_patience else ""
+    verdict = ": a try, not what the recipe can do" if asked < own else ""
+    return [f"Trained for {most}{plural(asked, 'epoch')} instead of the recipe's {own:,} (--epochs){verdict}."]
 
 
 def _recipe(recipe: Recipe | PathLike | None, from_run: PathLike | None) -> Recipe:

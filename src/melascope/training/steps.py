@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 import tomllib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -31,11 +32,13 @@ from melascope.datasets.split import PARTS
 from melascope.progress import Progress
 from melascope.training import continued, judge, run_page, tracking
 from melascope.training import recipe as recipes
-from melascope.training.run_folder import STEPS, RunFolder, write_text
+from melascope.training.fit_input import check_tune
+from melascope.training.run_folder import STEPS, AsFound, RunFolder, write_text
+from melascope.training.warm_start import warm_start
 
 LOGGED = ("recipe.toml", "metrics.json", "model.melascope", "report.html")
 """The files that a tracker is given."""
-SCORED = ("n_images", "accuracy", "balanced_accuracy", "groups", "alerts", "per_class")
+SCORED = ("n_images", "accuracy", "balanced_accuracy", "groups", "alerts", "per_class", "too_few")
 """What of the headline's part a tracker is told; the rest stands in `metrics.json`."""
 
 
@@ -50,18 +53,21 @@ class Steps:
         progress: Progress,
         tensorboard: bool = False,
         mlflow: str | None = None,
+        on_epoch: Callable[[dict[str, float]], None] | None = None,
     ) -> None:
-        self.folder = RunFolder.start(out, settings, resume)
         self.settings, self.progress, self.tensorboard = settings, progress, tensorboard
         self.recipe = recipes.parse(tomllib.loads(settings["recipe"]))
         self.threads = environment.threads()
-        self.mlflow = mlflow
+        self.mlflow, self.on_epoch = mlflow, on_epoch
         self.tracker = tracking.Tracker()
+        self._found = AsFound(out)
+        self.folder = RunFolder.start(out, settings, resume)
 
     def go(self, until: str) -> RunFolder:
         """Do what is not done yet, in order, up to a step; return the folder."""
         name, state = self.folder.path.resolve().name, self.folder.file("mlflow.json")
-        with tracking.tracker(self.mlflow, run=name, state=state) as self.tracker:
+        refused = self._found.if_refused(lambda: self.folder.done("data"))
+        with refused, tracking.tracker(self.mlflow, run=name, state=state) as self.tracker:
             told = self.recipe.model_dump(mode="json", exclude={"expected"}, exclude_none=True)
             self.tracker.params({**self.settings, "recipe": told})
             for step in STEPS[: STEPS.index(until) + 1]:
@@ -73,6 +79,7 @@ class Steps:
 
     def _data(self) -> dict[str, Any]:
         s = self.settings
+        self._refuse_untaught()
         found = look.survey(
             s["data"],
             s["images"],
@@ -92,6 +99,9 @@ class Steps:
         parts, told = self._parts(prepared)
         check_parts(parts.part, prepared.table)
         frame = prepared.table.assign(part=parts.part)
+        labels, rows = judge.labels_and_rows(frame, prepared.classes, parts.cross_fitted)
+        check_tune(self.recipe, labels[rows["tune"]], prepared.classes)
+        continued.begin_with(self.folder, self.recipe, prepared.classes, self.threads)  # refuses what does not fit
         continued.limited_by(self.folder, told)
         summary = look.write_audit(self.folder.path, found, prepared)
         summary.update(
@@ -109,6 +119,25 @@ class Steps:
         write_text(self.folder.file("recipe.toml"), s["recipe"])
         self.folder.write_json("environment.json", environment.describe())
         return {"photographs": len(frame), "unreadable": found.unreadable}
+
+    def _refuse_untaught(self) -> None:
+        """Refuse, before the photographs are read, a network that cannot begin with what it was given."""
+        source = self.settings.get("from")
+        if source:
+            first = RunFolder.open(source)
+            classes = first.read_json("audit.json")["classes"]
+            # At its best: of other diagnoses, still less would fit.
+            warm_start(first.need("weights.npz"), str(source), self.recipe, True, len(classes), self.threads)
+            return
+        for name in (continued.RECORD, continued.WEIGHTS, continued.KNOWN):
+            self.folder.file(name).unlink(missing_ok=True)  # of a killed start that had --from
+        if self.recipe.schedule.frozen_epochs:
+            from melascope.training import backend
+
+            backend.load(self.threads)
+            from melascope.training import networks
+
+            networks.refuse_untaught(self.recipe)
 
     def _unknown_parts(self, found: look.Survey) -> list[str]:
         """Tell of photographs that the file of parts names and the data do not have; of a draw most are missing."""
@@ -177,13 +206,18 @@ class Steps:
             progress=self.progress,
             threads=self.threads,
             tensorboard=self.tensorboard,
-            on_epoch=self.tracker.epoch,
+            on_epoch=self._epoch,
             warm=warm,
         )
         # Those of before a kill, too; what the server has, it keeps.
         for row in history.to_dict("records"):
             self.tracker.epoch({str(name): value for name, value in row.items()})
         return {"epochs": len(history), "images_per_second": _rate(history, len(rows["train"]))}
+
+    def _epoch(self, row: dict[str, float]) -> None:
+        self.tracker.epoch(row)
+        if self.on_epoch is not None:
+            self.on_epoch({**row, "epochs": self.recipe.schedule.epochs})
 
     def _export(self) -> dict[str, Any]:
         frame, packed = self._packed()

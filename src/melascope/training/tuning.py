@@ -12,7 +12,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,10 @@ from melascope.datasets.fixed import FIXED
 from melascope.errors import RecipeError, RunError
 from melascope.progress import Progress, silent
 from melascope.training import search_section, tuning_data
+from melascope.training.cross_validation import refuse_folds
+from melascope.training.run_folder import OWN_EPOCHS, AsFound
+from melascope.training.settings import shortened
+from melascope.training.tuning_ended import Ended, ended
 from melascope.training.tuning_results import Tuning, write
 from melascope.training.tuning_storage import DIRECTIONS, HEARTBEAT, RETRIES, Shared, connect, reach, shown, storage_url
 from melascope.training.tuning_study import Census, alone
@@ -55,7 +60,9 @@ def tune(
     parts: PathLike | None = None,
     unaudited: bool = False,
     heartbeat: int = HEARTBEAT,
+    epochs: int | None = None,
     progress: Progress = silent,
+    on_trial: Callable[[Ended], None] | None = None,
 ) -> Tuning:
     """Search the best values for a recipe, and write `best.toml`, `trials.csv` and `report.html`.
 
@@ -82,35 +89,51 @@ def tune(
         parts: A fold file that names the part of each photograph.
         unaudited: Use what the audit refuses.
         heartbeat: Seconds between two signs of life of a trial.
+        epochs: Instead of the recipe's.
         progress: Called with the stage and how far it is.
+        on_trial: Called with each trial that ends meanwhile, those of other commands too.
 
     Raises:
         DataError, RecipeError, RunError: Each with one sentence.
     """
-    folder = Path(out)
+    folder, found = Path(out), AsFound(out)
     url = storage_url(storage, folder)
     settings = _settings(
         data, recipe, folds, score, storage, protocol, images, authority, spellings, limit, seed, audit, parts,
-        unaudited,
+        unaudited, epochs,
     )  # fmt: skip
     if folder.is_file():
         raise RunError(f"{folder} is a file; --out needs a folder.")
     tuning_data.refuse_foreign(folder)
     if not url.startswith("sqlite"):
         reach(url)  # a database that is away is told before the photographs are read
-    folder.mkdir(parents=True, exist_ok=True)
     until = None if timeout is None else time.time() + timeout
-    with alone(folder / ".start.lock"):
-        task = tuning_data.start(folder, settings, progress)
-        shared = connect(url, task.name, score, seed, heartbeat)
-        unchanged = task.space.start()
-        if unchanged is not None and not shared.study.get_trials(deepcopy=False):
-            shared.study.enqueue_trial(unchanged)  # the recipe as it stands is tried first
+    with found.if_refused():
+        folder.mkdir(parents=True, exist_ok=True)
+        task, shared = _begun(folder, settings, url, heartbeat, progress)
     threads = max(1, environment.threads() // workers)
     job = Job(str(folder.resolve()), url, trials, until, threads, heartbeat)
     with contextlib.closing(shared):
-        _Workers(job, workers, shared, task.settings["folds"], progress).run()
-        return write(task, shared, trials)
+        already = Census(shared.study).ended
+        if already < trials:
+            _Workers(job, workers, shared, task.settings, progress, on_trial).run()
+        # Fewer may be asked for than there are: none of them is taken away.
+        return replace(write(task, shared, max(trials, already)), already=already)
+
+
+def _begun(
+    folder: Path, settings: Mapping[str, Any], url: str, heartbeat: int, progress: Progress
+) -> tuple[tuning_data.Task, Shared]:
+    """Read the photographs and open the study, unless that is done; one command of several at a time."""
+    with alone(folder / ".start.lock"):
+        task = tuning_data.start(folder, settings, progress)
+        folds, seed = settings["folds"], settings["seed"]
+        refuse_folds([task.space.base], task.labels, task.groups, task.classes, folds, [seed])
+        shared = connect(url, task.name, settings["score"], seed, heartbeat)
+        unchanged = task.space.start()
+        if unchanged is not None and not shared.study.get_trials(deepcopy=False):
+            shared.study.enqueue_trial(unchanged)  # the recipe as it stands is tried first
+    return task, shared
 
 
 def _settings(
@@ -128,6 +151,7 @@ def _settings(
     audit: PathLike | None,
     parts: PathLike | None,
     unaudited: bool,
+    epochs: int | None,
 ) -> dict[str, Any]:
     """Return what decides a tuning, JSON-ready; the recipe and its space are checked before any work."""
     if score not in DIRECTIONS:
@@ -137,15 +161,23 @@ def _settings(
     space = search_section.load(recipe)
     if len(space.dimensions) == 0:
         raise RecipeError(f"{recipe}: [search] is empty.")
+    base = space.base
+    if epochs is not None:
+        if any(dimension.key == "schedule.epochs" for dimension in space.dimensions):
+            raise RecipeError(
+                f"{recipe}: [search] has schedule.epochs, which --epochs would fix; leave one of them out."
+            )
+        base = shortened(base, epochs)
+        search_section.parse(space.spec, base, str(recipe))  # its corners, with these epochs
     if parts is not None:
         fixed(parts)
-    return {
+    settings = {
         "data": str(Path(data).resolve()),
         "images": _absolute(images),
         "authority": [str(Path(path).resolve()) for path in authority],
         "spellings": dict(spellings or {}),
         "protocol": protocol,
-        "recipe": space.base.replace().dumps(),
+        "recipe": base.replace().dumps(),
         "search": dict(space.spec),
         "folds": folds,
         "score": score,
@@ -156,6 +188,8 @@ def _settings(
         "parts": None if parts is None else str(parts) if str(parts) in FIXED else _absolute(parts),
         "unaudited": unaudited,
     }
+    # Left out where it is not asked for, so that a tuning begun by an earlier version can be gone on with.
+    return settings if base is space.base else {**settings, OWN_EPOCHS: space.base.schedule.epochs}
 
 
 def _absolute(path: PathLike | None) -> str | None:
@@ -165,8 +199,18 @@ def _absolute(path: PathLike | None) -> str | None:
 class _Workers:
     """The worker processes of one command: started, started again when they die, ended with it."""
 
-    def __init__(self, job: Job, count: int, shared: Shared, folds: int, progress: Progress) -> None:
-        self.job, self.shared, self.folds, self.progress = job, shared, folds, progress
+    def __init__(
+        self,
+        job: Job,
+        count: int,
+        shared: Shared,
+        settings: Mapping[str, Any],
+        progress: Progress,
+        on_trial: Callable[[Ended], None] | None,
+    ) -> None:
+        self.job, self.shared, self.progress, self.on_trial = job, shared, progress, on_trial
+        self.folds, self.score = int(settings["folds"]), str(settings["score"])
+        self._told = {trial.number for trial in Census(shared.study).trials if trial.state.is_finished()}
         self.slots: list[subprocess.Popen[str] | None] = [None] * count
         self.over = [False] * count
         self.deaths = 0
@@ -264,4 +308,8 @@ class _Workers:
         done += sum(len(t.intermediate_values) for t in census.trials if t.state.name == "RUNNING")
         if self._before is None:
             self._before = min(done, whole)  # time left is reckoned from what is done here and now
+        for trial in census.trials:
+            if self.on_trial is not None and trial.state.is_finished() and trial.number not in self._told:
+                self._told.add(trial.number)
+                self.on_trial(ended(trial, census, self.score, self.folds))
         self.progress("tuning (folds)", min(done, whole) - self._before, whole - self._before)

@@ -21,7 +21,8 @@ from melascope.errors import RunError
 from melascope.reports.tuning_report import TuningReport, tuning_report
 from melascope.spreadsheet import quoted
 from melascope.training.experiment import Reading
-from melascope.training.run_folder import write_text
+from melascope.training.run_folder import OWN_EPOCHS, write_text
+from melascope.training.settings import of_epochs
 from melascope.training.tuning_data import Task
 from melascope.training.tuning_storage import DIRECTIONS, Shared, optuna
 from melascope.training.tuning_study import Census, state
@@ -43,6 +44,7 @@ class Tuning:
         warnings: Sentences about the data.
         command: What judges the best recipe on Test.
         unreadable: How many photographs could not be read.
+        already: How many trials had ended before the command.
     """
 
     path: Path
@@ -56,6 +58,7 @@ class Tuning:
     warnings: tuple[str, ...]
     command: str
     unreadable: int = 0
+    already: int = 0
 
     @property
     def best(self) -> Path:
@@ -70,7 +73,11 @@ class Tuning:
     def summary(self) -> str:
         """Return the few lines that a person wants to read first."""
         told = ", ".join(f"{key} = {_short(value)}" for key, value in self.values.items())
-        lines = [
+        lines = []
+        if self.already >= self.wanted:
+            there = plural(self.already, "trial is", "trials are")
+            lines.append(f"{there} there already, and nothing was trained. Ask for more with --trials.")
+        lines += [
             f"Best {self.score.replace('_', ' ')}: {self.value:.3f} ({told})",
             optimism(self.score, self.value, self.counts),
         ]
@@ -136,7 +143,7 @@ def write(task: Task, shared: Shared, wanted: int) -> Tuning:
         counts,
         wanted,
         gain,
-        tuple(task.facts["warnings"]),
+        (*_epochs(task), *task.facts["warnings"]),
         _command(task),
         int(task.facts.get("unreadable", 0)),
     )
@@ -207,6 +214,10 @@ def _command(task: Task) -> str:
     return shlex.join([*words, "--recipe", str(task.folder / "best.toml"), "--out", "RUN"])
 
 
+def _epochs(task: Task) -> list[str]:
+    return of_epochs(task.settings.get(OWN_EPOCHS), task.space.base)
+
+
 def _best(task: Task, found: Tuning, params: Mapping[str, Any]) -> str:
     base = task.space.base
     recipe = task.space.recipe(params).replace(
@@ -216,6 +227,7 @@ def _best(task: Task, found: Tuning, params: Mapping[str, Any]) -> str:
         f"Found by melascope tune on {time.strftime('%Y-%m-%d')}: {found.score} {found.value:.4f}, the mean over "
         f"{task.settings['folds']} folds of {plural(task.facts['photographs'], 'photograph')}.",
         optimism(found.score, found.value, found.counts),
+        *_epochs(task),
         f"Judge it:  {found.command}",
     ]
     return "".join(f"# {line}\n" for line in head) + "\n" + recipe.dumps()
@@ -224,6 +236,7 @@ def _best(task: Task, found: Tuning, params: Mapping[str, Any]) -> str:
 def _inputs(task: Task, found: Tuning, shared: Shared) -> TuningReport:
     dimensions = task.space.dimensions
     return TuningReport(
+        title=f"Tuning of {task.space.base.name} on {Path(task.settings['data']).name}",
         trials=found.trials,
         score=found.score,
         lower_is_better=DIRECTIONS[found.score] == "minimize",
@@ -236,6 +249,7 @@ def _inputs(task: Task, found: Tuning, shared: Shared) -> TuningReport:
         sentences=(
             optimism(found.score, found.value, found.counts),
             *([gain_sentence(found.gain)] if found.gain is not None else []),
+            *_epochs(task),
         ),
         counts=found.counts,
         wanted=found.wanted,
