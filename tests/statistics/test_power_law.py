@@ -72,3 +72,9 @@ def test_too_little_is_refused() -> None:
     for shape in ((3, 2), (1, 4)):
         with pytest.raises(ValueError, match="three sizes"):
             extrapolate(SIZES[: shape[1]], np.zeros(shape), folds=3)
+
+
+def test_curves_that_are_one_have_no_interval() -> None:
+    found = extrapolate(SIZES, np.tile([0.4, 0.5, 0.55, 0.6], (3, 1)), folds=3)
+    assert np.isnan([found.score.low, found.score.high, found.gain.low, found.gain.high]).all()
+    assert found.gain.value > 0

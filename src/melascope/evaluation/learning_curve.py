@@ -95,16 +95,16 @@ def _words(name: str, law: Mapping[str, Any], measured: float, unit: str) -> str
         f"{what} was measured as {measured:.3f} with {law['groups']['measured']:,.0f} {unit} in training; the curve "
         f"through all sizes passes there at {score['value'] - gain['value']:.3f}."
     )
+    of_score = "" if score["low"] is None else f" (95 % interval {score['low']:.3f} to {score['high']:.3f})"
+    of_gain = "" if gain["low"] is None else f" ({gain['low']:+.3f} to {gain['high']:+.3f})"
     twice = (
-        f"With twice as many ({law['groups']['asked']:,.0f}) the curve would reach {score['value']:.3f} (95 % interval "
-        f"{score['low']:.3f} to {score['high']:.3f}), {gain['value']:+.3f} along it "
-        f"({gain['low']:+.3f} to {gain['high']:+.3f}), if it goes on as it does: "
-        "an extrapolation, not a measurement."
+        f"With twice as many ({law['groups']['asked']:,.0f}) the curve would reach {score['value']:.3f}{of_score}, "
+        f"{gain['value']:+.3f} along it{of_gain}, if it goes on as it does: an extrapolation, not a measurement."
     )
     verdict = ""
     if law["b"] <= 0:
         verdict = f" No rise with the number of {unit} is seen: more of the same may not help this recipe."
-    elif gain["low"] <= 0:
+    elif gain["low"] is None or gain["low"] <= 0:
         verdict = f" Whether more {unit} would help cannot be told from these."
     tested = law["backtest"]
     if tested is not None:

@@ -138,6 +138,13 @@ def extrapolate(
     value, now = float(law.at(size)), float(law.at(n.max()))
     half = t * float(np.std(again.at(size)))
     gained = t * float(np.std(again.at(size) - again.at(n.max())))
-    score = Estimate(value, max(0.0, value - half), min(top, value + half), curves)
-    gain = Estimate(value - now, max(-1.0, value - now - gained), min(top - now, value - now + gained), curves)
+    score = _within(value, half, 0.0, top, curves)
+    gain = _within(value - now, gained, -1.0, top - now, curves)
     return Extrapolation(law, size, score, gain)
+
+
+def _within(value: float, half: float, lowest: float, highest: float, n: int) -> Estimate:
+    """Return an estimate whose interval keeps to what can be; none (NaN) where all curves are one."""
+    if not half > 1e-12:
+        return Estimate(value, math.nan, math.nan, n)
+    return Estimate(value, max(lowest, value - half), min(highest, value + half), n)
