@@ -66,10 +66,20 @@ def _turned(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def _convolve(x: Any, name: str, width: int, kernel: int, stride: int = 1) -> Any:
-    layers = backend.load().layers
-    if kernel > 1:
-        x = layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(x)
-    return layers.Conv2D(width, kernel, strides=stride, use_bias=False, name=name)(x)
+    x, padding = _padded(x, name, kernel, stride)
+    layer = backend.load().layers.Conv2D(width, kernel, strides=stride, padding=padding, use_bias=False, name=name)
+    return layer(x)
+
+
+def _padded(x: Any, name: str, kernel: int, stride: int) -> tuple[Any, str]:
+    """Return features and the padding to ask for, so that a convolution sees as many zeros on each side.
+
+    With stride 1 that is Keras's own `same`, which needs no copy of the features; with stride 2 `same` has more of them
+    below and to the right.
+    """
+    if kernel == 1 or stride == 1:
+        return x, "same"
+    return backend.load().layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(x), "valid"
 
 
 def _normalise(x: Any, name: str) -> Any:
@@ -91,8 +101,8 @@ def _mobilenet(x: Any) -> Any:
             name, stride, inputs = f"linearbottleneck{block}_", first if step == 0 else 1, x.shape[-1]
             shortcut = x
             x = activate(_convolve(x, f"{name}conv0", inputs * (6 if block else 1), 1), f"{name}batchnorm0")
-            x = layers.ZeroPadding2D(1, name=f"{name}conv1_pad")(x)
-            x = layers.DepthwiseConv2D(3, strides=stride, use_bias=False, name=f"{name}conv1")(x)
+            x, padding = _padded(x, f"{name}conv1", 3, stride)
+            x = layers.DepthwiseConv2D(3, strides=stride, padding=padding, use_bias=False, name=f"{name}conv1")(x)
             x = activate(x, f"{name}batchnorm1")
             x = _normalise(_convolve(x, f"{name}conv2", channels, 1), f"{name}batchnorm2")
             if stride == 1 and inputs == channels:
