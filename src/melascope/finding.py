@@ -1,4 +1,4 @@
-"""What Melascope says about a photograph: plain frozen data, and its JSON.
+"""What Melascope says about a photograph, and about a lesion: plain frozen data, and its JSON.
 
 The same JSON comes from the command line, from Python and from a server.
 A key whose question the model does not answer is null: a model without a
@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 SCHEMA = 1
 Decision = Literal["alert", "no_alert", "refer"]
+Aim = Literal["sensitivity", "specificity", "youden"]
 
 
 @dataclass(frozen=True)
@@ -35,10 +36,13 @@ class OperatingPointUsed:
         name: Such as `screening`.
         group: `melanoma` or `malignant`.
         threshold: A risk of at least this much alerts.
-        assured: Whether the target sensitivity was assured on `calibrate`.
+        assured: Whether the target was assured on `calibrate`.
         sensitivity: As measured on `measured_on`.
         specificity: As measured on `measured_on`.
         measured_on: `test`, or `calibrate` where no test was made.
+        aim: What the threshold was chosen for: a `sensitivity`, a `specificity`, or Youden's index (`youden`).
+        target: The sensitivity or specificity aimed at; None for Youden's index, or where it is not known.
+        chosen_on: Whether the threshold was chosen on `photographs` or on `lesions`.
     """
 
     name: str
@@ -48,6 +52,9 @@ class OperatingPointUsed:
     sensitivity: Measured | None
     specificity: Measured | None
     measured_on: str
+    aim: Aim = "sensitivity"
+    target: float | None = None
+    chosen_on: str = "photographs"
 
 
 @dataclass(frozen=True)
@@ -72,8 +79,11 @@ class Finding:
     """What a model says about one photograph.
 
     `probabilities` is calibrated and sums to 1 over the model's classes.
-    `decision` is None only where `status` is `refused`. `heatmap` is not part
-    of the JSON: `(h', w')` floats in [0, 1] for melanoma, where asked for.
+    `diagnosis` is the first choice; where the model weighs its classes' prior
+    away, it need not be the most probable one. `decision` is None only where
+    `status` is `refused`. `context` has the `age` and `site` that were given.
+    Not part of the JSON, and there only where asked for: `heatmap`,
+    `(h', w')` floats in [0, 1] for melanoma, and `embedding`, `(d,)`.
     """
 
     path: str
@@ -95,13 +105,72 @@ class Finding:
     novelty: dict[str, Any] | None = None
     quality: dict[str, Any] | None = None
     modality: str | None = None
+    patient_id: str | None = None
+    context: dict[str, Any] | None = None
     schema: int = SCHEMA
     heatmap: Any = field(default=None, compare=False, repr=False)
+    embedding: Any = field(default=None, compare=False, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the finding as JSON-ready data; NaN becomes null."""
-        keep = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "heatmap"}
-        return {key: _plain(keep[key]) for key in _KEYS}
+        return {key: _plain(getattr(self, key)) for key in _KEYS}
+
+    def to_json(self) -> str:
+        """Return the finding as one line of JSON."""
+        return json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False)
+
+
+@dataclass(frozen=True)
+class LesionFinding:
+    """What a model says about one lesion, of which there may be several photographs.
+
+    `probabilities` is the mean over the photographs in `judged`; thresholds,
+    where the model has them, were chosen on such means. `findings` has every
+    photograph, also those that were refused.
+
+    Attributes:
+        lesion_id: None for a photograph that no table names a lesion for.
+        findings: Of each photograph.
+        status: `refused` only where every photograph was.
+        model: Which model spoke.
+        judged: Paths of the photographs behind the probabilities: those fit to be judged or, where none is, all that
+            could be read.
+        decision: As for a photograph; None only where `status` is `refused`.
+        reasons: In words.
+        diagnosis: The first choice.
+        probabilities: Mean of the photographs'.
+        melanoma_risk: Of that mean.
+        malignancy_risk: Of that mean.
+        operating_point: That decided; `chosen_on` says whether lesions or photographs set its threshold.
+        prediction_set: Of that mean. Its coverage was set on single photographs.
+        coverage: Of the prediction set.
+        patient_id: Whose lesion it is, where a table says so.
+        ugly_duckling: How unlike the patient's other lesions it looks; see `melascope.bundle.lesions`. None where
+            that cannot be said.
+    """
+
+    lesion_id: str | None
+    findings: tuple[Finding, ...]
+    status: Literal["ok", "refused"]
+    model: Model
+    judged: tuple[str, ...] = ()
+    decision: Decision | None = None
+    reasons: tuple[str, ...] = ()
+    diagnosis: str | None = None
+    probabilities: dict[str, float] = field(default_factory=dict)
+    melanoma_risk: float | None = None
+    malignancy_risk: float | None = None
+    operating_point: OperatingPointUsed | None = None
+    prediction_set: tuple[str, ...] | None = None
+    coverage: float | None = None
+    patient_id: str | None = None
+    ugly_duckling: float | None = None
+    schema: int = SCHEMA
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the finding as JSON-ready data; NaN becomes null."""
+        shown = [finding.to_dict() for finding in self.findings]
+        return {key: shown if key == "findings" else _plain(getattr(self, key)) for key in _LESION_KEYS}
 
     def to_json(self) -> str:
         """Return the finding as one line of JSON."""
@@ -114,6 +183,7 @@ _KEYS = (
     "sha256",
     "image_id",
     "lesion_id",
+    "patient_id",
     "status",
     "error",
     "decision",
@@ -128,6 +198,26 @@ _KEYS = (
     "novelty",
     "quality",
     "modality",
+    "context",
+    "model",
+)
+_LESION_KEYS = (
+    "schema",
+    "lesion_id",
+    "patient_id",
+    "status",
+    "decision",
+    "reasons",
+    "diagnosis",
+    "probabilities",
+    "melanoma_risk",
+    "malignancy_risk",
+    "operating_point",
+    "prediction_set",
+    "coverage",
+    "ugly_duckling",
+    "judged",
+    "findings",
     "model",
 )
 

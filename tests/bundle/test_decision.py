@@ -142,3 +142,159 @@ def test_a_decision_file_that_makes_no_sense_is_refused(decision: dict[str, Any]
         Decider.of(decision)
     assert words in str(caught.value)
     assert str(caught.value).startswith("decision.json")
+
+
+def points_of_three() -> dict[str, Any]:
+    """Operating points as a run chooses them, for both groups."""
+    screening = tiny.decision()["operating_points"]["melanoma"]["screening"]
+    named = {
+        "balanced": {**screening, "threshold": 0.5, "aim": "youden", "target": None},
+        "rule-in": {**screening, "threshold": 0.7, "aim": "specificity"},
+        "screening": {**screening, "aim": "sensitivity"},
+    }
+    return {"melanoma": named, "malignant": {name: {**p, "threshold": 0.9} for name, p in named.items()}}
+
+
+def test_screening_decides_unless_another_point_is_asked_for() -> None:
+    decision = tiny.decision(operating_points=points_of_three())
+    p = np.array([0.55, 0.45, 0.0, 0.0])
+    decider = Decider.of(decision)
+    assert decider.names == ("screening", "balanced", "rule-in")
+    assert decider.judge(p).operating_point.name == "screening"
+    balanced = Decider.of(decision, operating_point="balanced").judge(p)
+    assert (balanced.decision, balanced.operating_point.name) == ("alert", "balanced")
+    assert balanced.operating_point.target is None
+    assert balanced.reasons[-1] == ("This operating point balances sensitivity and specificity; neither is assured.")
+    ruled_in = Decider.of(decision, operating_point="rule-in").judge(p)
+    assert ruled_in.decision == "no_alert"
+    assert any("rules nothing out" in reason for reason in ruled_in.reasons)
+    assert any("specificity is a target, not assured" in reason for reason in ruled_in.reasons)
+    with pytest.raises(BundleError, match='no operating point "screen"; it has screening, balanced, rule-in'):
+        Decider.of(decision, operating_point="screen")
+    with pytest.raises(BundleError, match="nor any other"):
+        Decider.of(tiny.decision(operating_points={}), operating_point="balanced")
+
+
+def test_a_group_without_the_point_asked_for_keeps_its_own() -> None:
+    points = points_of_three()
+    del points["malignant"]["balanced"]
+    found = Decider.of(tiny.decision(operating_points=points), operating_point="balanced").points
+    assert {group: point.name for group, point in found.items()} == {"melanoma": "balanced", "malignant": "screening"}
+
+
+def test_the_first_choice_weighs_the_prior_where_the_model_says_so() -> None:
+    weighed = {"prior": [0.1, 0.8, 0.05, 0.05]}
+    assert judged(0.2).diagnosis == "NV"
+    verdict = judged(0.2, first_choice=weighed)
+    assert verdict.diagnosis == "MEL"
+    assert (verdict.melanoma_risk, verdict.decision) == (0.2, "no_alert")
+    assert judged(0.2, first_choice={"prior": None, "reason": "Too few."}).diagnosis == "NV"
+
+
+OUTSIDE = {"score": 0.004, "outside": True}
+INSIDE = {"score": 0.4, "outside": False}
+BLURRED = {"score": 0.2, "problems": [{"kind": "blur", "severity": 0.9, "sentence": "The photograph is blurred."}]}
+HAIRY = {"score": 0.8, "problems": [{"kind": "hair", "severity": 0.3, "sentence": "Hair covers the skin."}]}
+KNOWN = {"age_band": {"40 to 49": 300, "under 10": 3}, "site": {"back": 120}}
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"novelty": OUTSIDE}, "0.4 % of those look as unusual"),
+        ({"novelty": {"score": None, "outside": True}}, "unlike the photographs that the model knows."),
+        ({"quality": BLURRED}, "too poor to be judged. The photograph is blurred."),
+        ({"modality": "clinical"}, "not look like a dermoscopic photograph but a clinical one"),
+        ({"modality": {"modality": "neither", "probabilities": {}}}, "a photograph of a lesion at all"),
+        ({"context": {"age": 7}}, "trained on 3 lesions of patients aged under 10"),
+        ({"context": {"age": 95.0, "site": "Back"}}, "trained on no lesion of patients aged 80 and over"),
+        ({"context": {"site": "oral/genital"}}, 'trained on no lesion at the site "oral/genital"'),
+    ],
+)
+def test_what_the_model_was_not_made_for_is_referred(given: dict[str, Any], words: str) -> None:
+    decider = Decider.of(tiny.decision(known_context=KNOWN))
+    quiet, loud = np.array([0.01, 0.99, 0, 0]), np.array([0.6, 0.4, 0, 0])
+    verdict = decider.judge(quiet, **given)
+    assert verdict.decision == "refer"
+    assert words in verdict.reasons[0]
+    assert any("stays below" in reason for reason in verdict.reasons)
+    # An alert stays an alert, and says both.
+    alert = decider.judge(loud, **given)
+    assert alert.decision == "alert"
+    assert "reaches the threshold" in alert.reasons[0]
+    assert any(words in reason for reason in alert.reasons)
+    assert alert.melanoma_risk == 0.6
+
+
+def test_what_raises_no_doubt_changes_nothing() -> None:
+    decider = Decider.of(tiny.decision(known_context=KNOWN))
+    p = np.array([0.01, 0.99, 0, 0])
+    context = {"age": 45, "site": " BACK "}
+    plain = decider.judge(p)
+    assert decider.judge(p, INSIDE, HAIRY, "dermoscopic", context) == plain
+    assert decider.judge(p, None, {"score": None, "problems": []}, None, {"age": None, "site": float("nan")}) == plain
+    # A model that was never told ages or sites does not know which it lacked.
+    for unknown in (None, {}, {"age_band": None, "site": None}):
+        told = Decider.of(tiny.decision(known_context=unknown)).judge(p, context={"age": 3, "site": "nail"})
+        assert told.decision == "no_alert"
+
+
+def test_thresholds_for_lesions_and_why_there_are_none() -> None:
+    points = points_of_three()
+    for named in points.values():
+        for point in named.values():
+            point["threshold"] = 0.2
+    tested = {
+        "per_lesion": {
+            "threshold_chosen_on": "lesions",
+            "groups": {
+                "melanoma": {
+                    "operating_points": {"screening": {"sensitivity": {"value": 0.9, "low": 0.7, "high": 1.0, "n": 30}}}
+                }
+            },
+        }
+    }
+    evaluation: dict[str, Any] = {"parts": {"test": tested}}
+    decision = tiny.decision(lesion_operating_points={"points": points, "reason": None})
+    decider = Decider.of(decision, evaluation)
+    melanoma = decider.lesion_points["melanoma"]
+    assert (melanoma.threshold, melanoma.chosen_on, melanoma.measured_on) == (0.2, "lesions", "test")
+    assert decider.points["melanoma"].threshold == 0.3
+    assert decider.lesion_reason is None
+    # What was measured with the thresholds of photographs is not theirs.
+    tested["per_lesion"]["threshold_chosen_on"] = "photographs"
+    assert Decider.of(decision, evaluation).lesion_points["melanoma"].measured_on == "calibrate"
+    for given, words in ((None, "made without thresholds for lesions"), ({"points": None, "reason": "None."}, "None.")):
+        fallen = Decider.of(tiny.decision(lesion_operating_points=given))
+        assert fallen.lesion_points == fallen.points
+        assert words in str(fallen.lesion_reason)
+        assert "single photographs are used" in str(fallen.lesion_reason)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"calibration": {"method": "isotonic"}}, "temperature, vector, dirichlet"),
+        ({"calibration": {"method": "vector", "slopes": [1, 1], "offsets": [0] * 4}}, "slopes must be 4 numbers"),
+        ({"calibration": {"method": "vector", "slopes": [1] * 4}}, "offsets"),
+        ({"calibration": {"method": "dirichlet", "weights": [1] * 4, "offsets": [0] * 4}}, "4 x 4"),
+        ({"calibration": {"method": "dirichlet", "weights": [["a"] * 4] * 4, "offsets": [0] * 4}}, "4 x 4"),
+        ({"first_choice": {"prior": [0.5, 0.5]}}, "prior of the first choice"),
+        ({"first_choice": {"prior": [0.5, 0.5, 0.0, 0.0]}}, "above 0"),
+        ({"first_choice": [1]}, "prior of the first choice"),
+        ({"known_context": {"site": [1]}}, "known_context"),
+        ({"known_context": 3}, "known_context"),
+        ({"lesion_operating_points": [1]}, "lesion_operating_points"),
+        ({"lesion_operating_points": {"points": {"moles": {}}}}, "melanoma and malignant"),
+    ],
+)
+def test_new_parts_that_make_no_sense_are_refused(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(BundleError) as caught:
+        Decider.of(tiny.decision(**changes))
+    assert words in str(caught.value)
+    assert str(caught.value).startswith("decision.json")
+
+
+def test_an_aim_that_is_not_known_is_refused() -> None:
+    with pytest.raises(BundleError, match="aim of melanoma's point screening is 'luck'"):
+        Decider.of(point(aim="luck"))

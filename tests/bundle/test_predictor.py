@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 from tests import tiny_bundle as tiny
 
 import melascope.bundle.predictor as module
-from melascope.bundle import Bundle, Engine, Predictor, default_bundle, predict
+from melascope.bundle import Bundle, Engine, Predictor, default_bundle, melanoma_map, predict
 from melascope.errors import BundleError, DataError
 from melascope.finding import Finding
 from melascope.images import Geometry, prepare
@@ -300,3 +301,149 @@ def test_real_photographs_of_every_size(predictor: Predictor, shared_data: Path)
     files = sorted((shared_data / "originals").glob("*.jpg"))
     findings: list[Finding] = list(predictor.predict(files))
     assert [f.status for f in findings] == ["ok"] * len(files)
+
+
+VECTOR = {"method": "vector", "slopes": [0.7, 1.1, 0.9, 1.2], "offsets": [0.5, -0.5, 0.2, 0.1]}
+DIRICHLET = {
+    "method": "dirichlet",
+    "weights": [[0.8, 0.1, 0, 0], [0, 1.0, 0.2, 0], [-0.1, 0, 0.9, 0], [0, 0, 0.1, 1.1]],
+    "offsets": [0.3, -0.3, 0.0, 0.2],
+}
+
+
+@pytest.mark.parametrize("calibration", [VECTOR, DIRICHLET])
+def test_other_calibrations_give_probabilities_and_maps(
+    tmp_path: Path, files: list[Path], calibration: dict[str, object]
+) -> None:
+    predictor = Predictor(tiny.bundle(tmp_path / "a.melascope", decision=tiny.decision(calibration=calibration)))
+    (raw,) = (raw for _, raw in predictor.stream(files[:1], heatmaps=True))
+    assert raw.logits is not None
+    assert raw.heatmap is not None
+    log_p = np.log(np.exp(raw.logits - raw.logits.max()) / np.exp(raw.logits - raw.logits.max()).sum())
+    weights = np.diag(calibration["slopes"]) if "slopes" in calibration else np.array(calibration["weights"])
+    score = weights @ log_p + calibration["offsets"]
+    finding = predictor.finding("a.jpg", raw)
+    assert finding.melanoma_risk == pytest.approx(np.exp(score[0]) / np.exp(score).sum(), abs=1e-5)
+
+    def log_odds(logits: np.ndarray) -> float:
+        p = predictor.probabilities(logits[None])[0, 0]
+        return float(np.log(p / (1 - p)))
+
+    # What a place adds to the logits, it adds to melanoma's calibrated log-odds: the derivative in that direction.
+    step = 1e-4
+    expected = np.array(
+        [
+            (log_odds(raw.logits + step * place) - log_odds(raw.logits - step * place)) / (2 * step)
+            for place in raw.heatmap.reshape(4, -1).T.astype(float)
+        ]
+    )
+    warm = np.maximum(expected, 0)
+    np.testing.assert_allclose(finding.heatmap.ravel(), warm / max(warm.max(), 3.0), atol=2e-3)
+
+
+def test_with_a_temperature_the_map_is_what_it_was(predictor: Predictor, files: list[Path]) -> None:
+    (raw,) = (raw for _, raw in predictor.stream(files[:1], heatmaps=True))
+    assert raw.logits is not None
+    assert raw.heatmap is not None
+    finding = predictor.finding("a.jpg", raw)
+    p = np.array(list(finding.probabilities.values()))
+    np.testing.assert_allclose(finding.heatmap, melanoma_map(raw.heatmap, p, 0, temperature=1.5), atol=1e-6)
+
+
+def test_an_operating_point_can_be_asked_for(tmp_path: Path, files: list[Path]) -> None:
+    points = tiny.decision()["operating_points"]
+    named = {
+        group: {**own, "balanced": {**own["screening"], "threshold": 0.99, "aim": "youden"}}
+        for group, own in points.items()
+    }
+    bundle = tiny.bundle(tmp_path / "a.melascope", decision=tiny.decision(operating_points=named))
+    for wanted, name in ((None, "screening"), ("screening", "screening"), ("balanced", "balanced")):
+        (finding,) = Predictor(bundle, operating_point=wanted).predict(files[:1])
+        assert finding.operating_point is not None
+        assert finding.operating_point.name == name
+    with pytest.raises(BundleError, match="no operating point"):
+        Predictor(bundle, operating_point="rule-in")
+
+
+def test_age_and_site_count_where_a_table_tells_them(tmp_path: Path, files: list[Path]) -> None:
+    decision = tiny.decision(known_context={"age_band": {"40 to 49": 100}, "site": {"back": 100}})
+    for named in decision["operating_points"].values():
+        named["screening"]["threshold"] = 1.0
+    predictor = Predictor(tiny.bundle(tmp_path / "a.melascope", decision=decision))
+    about = {
+        "ISIC_0000000": {"lesion_id": "L1", "patient_id": "P1", "age": "45", "site": "Back"},
+        "ISIC_0000001": {"lesion_id": float("nan"), "age": 3, "site": None},
+    }
+    first, second, third = predictor.predict(files[:3], about=about, embeddings=True)
+    assert (first.decision, first.lesion_id, first.patient_id) == ("no_alert", "L1", "P1")
+    assert first.context == {"age": 45.0, "site": "Back"}
+    assert (second.decision, second.lesion_id, second.context) == ("refer", None, {"age": 3.0})
+    assert (third.decision, third.context) == ("no_alert", None)
+    assert first.embedding.shape == (6,)
+    assert "embedding" not in json.loads(first.to_json())
+    assert json.loads(first.to_json())["context"] == {"age": 45.0, "site": "Back"}
+    lesions = predictor.predict_lesions(files[:3], {name: {"lesion_id": "L1"} for name in about})
+    assert [len(lesion.findings) for lesion in lesions] == [2, 1]
+
+
+def test_quality_has_its_place(predictor: Predictor, files: list[Path]) -> None:
+    ((_, raw),) = predictor.stream(files[:1])
+    poor = {"score": 0.1, "problems": [{"kind": "dark", "severity": 1.0, "sentence": "It is too dark."}]}
+    finding = predictor.finding("a.jpg", replace(raw, quality=poor))
+    assert finding.quality == poor
+    assert any("It is too dark." in reason for reason in finding.reasons)
+    assert finding.decision in ("refer", "alert")
+
+
+@pytest.mark.parametrize("calibration", [VECTOR, DIRICHLET])
+def test_neither_batches_nor_threads_flip_a_decision(
+    tmp_path: Path, files: list[Path], calibration: dict[str, object]
+) -> None:
+    weighed = {"prior": [0.1, 0.6, 0.2, 0.1]}
+    decision = tiny.decision(calibration=calibration, first_choice=weighed)
+    risks = [
+        f.melanoma_risk for f in Predictor(tiny.bundle(tmp_path / "b.melascope", decision=decision)).predict(files)
+    ]
+    point = {**decision["operating_points"]["melanoma"]["screening"], "threshold": float(np.median(risks))}
+    decision["operating_points"] = {"melanoma": {"screening": point}}
+    bundle = tiny.bundle(tmp_path / "a.melascope", decision=decision)
+    about = {f"ISIC_{i:07d}": {"lesion_id": f"L{i // 3}", "patient_id": f"P{i // 15}"} for i in range(70)}
+    expected = list(Predictor(bundle, 1).predict(files))
+    lesions = Predictor(bundle, 1).predict_lesions(files, about)
+    assert len({finding.decision for finding in expected}) == 2
+    for threads, batch_size in itertools.product((1, 2), (1, 7, 64)):
+        predictor = Predictor(bundle, threads, batch_size=batch_size)
+        for one, other in zip(expected, predictor.predict(files), strict=True):
+            assert (one.path, one.decision, one.diagnosis, one.prediction_set, one.reasons) == (
+                other.path, other.decision, other.diagnosis, other.prediction_set, other.reasons,
+            )  # fmt: skip
+            assert list(one.probabilities.values()) == pytest.approx(list(other.probabilities.values()), abs=1e-3)
+        for lesion, same in zip(lesions, predictor.predict_lesions(files, about), strict=True):
+            assert (lesion.lesion_id, lesion.decision, lesion.diagnosis) == (
+                same.lesion_id, same.decision, same.diagnosis,
+            )  # fmt: skip
+            assert lesion.melanoma_risk == pytest.approx(same.melanoma_risk, abs=1e-3)
+            assert lesion.ugly_duckling == pytest.approx(same.ugly_duckling, abs=1e-2)
+
+
+def test_what_else_the_bundle_sees_stands_in_the_finding_and_refers(tmp_path: Path, files: list[Path]) -> None:
+    class Novelty:
+        def judge(self, embedding: np.ndarray, logits: np.ndarray) -> dict[str, object]:
+            assert (embedding.shape, logits.shape) == ((6,), (4,))
+            return {"score": 0.002, "outside": True, "method": "any"}
+
+    class Modality:
+        def judge(self, embedding: np.ndarray) -> dict[str, object]:
+            return {"modality": "clinical", "probabilities": {}}
+
+    decision = tiny.decision()
+    for named in decision["operating_points"].values():
+        named["screening"]["threshold"] = 1.0
+    bundle = tiny.bundle(tmp_path / "a.melascope", decision=decision)
+    predictor = Predictor(replace(bundle, novelty=Novelty(), modality=Modality()))
+    (finding,) = predictor.predict(files[:1])
+    assert finding.decision == "refer"
+    assert finding.novelty == {"score": 0.002, "outside": True, "method": "any"}
+    assert finding.modality == "clinical"
+    assert "0.2 % of those look as unusual" in finding.reasons[0]
+    assert "a clinical one" in finding.reasons[1]

@@ -8,10 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests import tiny_bundle as tiny
 
-from melascope.bundle import Bundle
+from melascope.bundle import Bundle, Predictor
 from melascope.cli.main import main
 from melascope.cli.outputs import findings_table, safe_cell, whole
 from melascope.finding import Finding, Model
@@ -193,9 +194,26 @@ def test_heat_maps(predict, photos: Path, tmp_path: Path) -> None:
     said = predict(photos, "--heatmaps", tmp_path / "maps")
     assert said.code == 0
     assert len(list((tmp_path / "maps").glob("*.heatmap.jpg"))) == 3
+    assert "heat map" not in said.err
     # A second time into the photographs' own folder: no overlay of an overlay.
     predict(photos, "--heatmaps", photos)
     assert len(predict(photos, "--json").out.splitlines()) == 3
+
+
+def test_heat_maps_that_show_no_place_are_told_once(predict, photos: Path, tmp_path: Path) -> None:
+    blind = tiny.bundle(tmp_path / "blind.melascope", onnx=tiny.network(gain=0.0)).path
+    said = predict(photos, "--heatmaps", tmp_path / "maps", model=blind)
+    assert said.code == 0
+    assert said.err.count("3 of 3 heat maps are empty: no place speaks for melanoma.") == 1
+    one = predict(next(photos.glob("*.jpg")), "--heatmaps", tmp_path / "maps", model=blind)
+    assert "The heat map is empty: no place speaks for melanoma." in one.err
+    assert "empty" not in predict(photos, model=blind).err
+
+
+def test_flat_heat_maps_are_told_once(predict, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("melascope.bundle.predictor.melanoma_map", lambda *_: np.full((8, 8), 0.5, np.float32))
+    said = predict(photos, "--heatmaps", tmp_path / "maps")
+    assert said.err.count("3 of 3 heat maps are flat: no place speaks more for melanoma than another.") == 1
 
 
 def test_a_model_without_heat_maps_says_so_once(predict, photos: Path, tmp_path: Path) -> None:
@@ -295,3 +313,84 @@ def test_predict_does_not_import_the_training_framework_or_plotting(bundle: Bund
     command = [sys.executable, "-c", code, str(photos), "--bundle", str(bundle.path), "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stderr.splitlines()[-1] == "[]"
+
+
+def lesions_csv(tmp_path: Path, extra: str = "") -> Path:
+    table = tmp_path / "lesions.csv"
+    table.write_text(
+        "image_id,lesion_id,patient_id,age,site\n"
+        f"ISIC_0000000,IL_7,IP_1,50,back\nISIC_0000001,IL_7,IP_1,50,back\nISIC_0000002,IL_8,IP_1,,\n{extra}"
+    )
+    return table
+
+
+def test_a_finding_for_each_lesion(predict, photos: Path, tmp_path: Path, bundle: Bundle) -> None:
+    table = lesions_csv(tmp_path)
+    (photos / "ISIC_0000003.jpg").write_bytes(b"\xff\xd8\xff broken")
+    table = lesions_csv(tmp_path, "ISIC_0000003,IL_7,IP_1,,\n")
+    said = predict(photos, "--table", table, "--by", "lesion", "--json")
+    assert said.code == 1
+    lesions = [json.loads(line) for line in said.out.splitlines()]
+    assert [lesion["lesion_id"] for lesion in lesions] == ["IL_7", "IL_8"]
+    assert [finding["status"] for finding in lesions[0]["findings"]] == ["ok", "ok", "refused"]
+    assert "1 of 3 photographs could not be read." in lesions[0]["reasons"]
+    risks = [finding["melanoma_risk"] for finding in lesions[0]["findings"][:2]]
+    assert lesions[0]["melanoma_risk"] == pytest.approx(sum(risks) / 2)
+    rows = list(csv.DictReader(io.StringIO(predict(photos, "--table", table, "--by", "lesion", "--format", "csv").out)))
+    assert [(row["photographs"], row["judged"], row["patient_id"]) for row in rows] == [
+        ("3", "2", "IP_1"),
+        ("1", "1", "IP_1"),
+    ]
+    predict(photos, "--table", table, "--by", "lesion", "--out", tmp_path / "found.parquet")
+    parquet = pytest.importorskip("pyarrow.parquet").read_table(tmp_path / "found.parquet").to_pylist()
+    assert parquet[0]["melanoma_risk"] == pytest.approx(lesions[0]["melanoma_risk"])
+    shown = predict(photos, "--table", table, "--by", "lesion").out
+    for words in ("IL_7", "2 of 3", "Patient", "made without thresholds for lesions"):
+        assert words in shown
+    # Python says the same.
+    about = {name: {"lesion_id": "IL_7"} for name in ("ISIC_0000000", "ISIC_0000001", "ISIC_0000003")}
+    files = sorted(photos.iterdir())
+    same = Predictor(bundle, 1).predict_lesions(files, about)
+    assert same[0].melanoma_risk == pytest.approx(lesions[0]["melanoma_risk"], abs=1e-3)
+    assert same[0].decision == lesions[0]["decision"]
+
+
+def test_lesions_need_a_table_that_makes_sense(predict, photos: Path, tmp_path: Path) -> None:
+    said = predict(photos, "--by", "lesion")
+    assert said.code == 2
+    assert "--by lesion needs --table" in said.err
+    said = predict(photos, "--table", lesions_csv(tmp_path, "X1,IL_7,IP_2,,\n"))
+    assert (said.code, "gives lesion IL_7 to two patients, IP_1 and IP_2" in said.err) == (2, True)
+    said = predict(photos, "--table", lesions_csv(tmp_path, "ISIC_0000000,IL_7,IP_1,60,\n"))
+    assert "two values of age, 50 and 60" in said.err
+
+
+def test_the_command_and_python_say_the_same(predict, photos: Path, bundle: Bundle) -> None:
+    files = sorted(photos.iterdir())
+    expected = [finding.to_dict() for finding in Predictor(bundle, 1).predict(files)]
+    for options in (("--threads", 2, "--batch-size", 7), ("--threads", 1, "--batch-size", 64)):
+        said = [json.loads(line) for line in predict(photos, "--json", *options).out.splitlines()]
+        for one, other in zip(expected, said, strict=True):
+            assert one.keys() == other.keys()
+            assert (one["decision"], one["diagnosis"], one["reasons"]) == (
+                other["decision"],
+                other["diagnosis"],
+                other["reasons"],
+            )
+            assert one["probabilities"] == pytest.approx(other["probabilities"], abs=1e-3)
+
+
+def test_another_operating_point(predict, photos: Path, tmp_path: Path) -> None:
+    points = tiny.decision()["operating_points"]
+    named = {
+        group: {**own, "rule-in": {**own["screening"], "threshold": 0.99, "aim": "specificity", "assured": True}}
+        for group, own in points.items()
+    }
+    model = tiny.bundle(tmp_path / "three.melascope", decision=tiny.decision(operating_points=named)).path
+    said = predict(photos, "--operating-point", "rule-in", model=model)
+    assert said.code == 0
+    assert "Operating point: rule-in." in said.out
+    assert "the specificity is assured" in said.out
+    said = predict(photos, "--operating-point", "best", model=model)
+    assert said.code == 2
+    assert "it has screening, rule-in" in said.err

@@ -102,6 +102,10 @@ def test_baselines(metrics: dict[str, Any]) -> None:
     bad = texts(remarks(metrics), "warning")
     assert "not shown to beat colour alone" in bad
     assert "labels leak" in bad
+    # Under as-published copies are divided, and nothing is learnt from it of the photographs.
+    copied = remarks({**metrics, "protocol": "as-published"})
+    assert "copies of one photograph stand on both sides" in texts(copied, "note")
+    assert "labels leak" not in texts(copied, "warning")
 
 
 def test_a_test_part_unlike_the_calibration_part_is_warned_of(metrics: dict[str, Any]) -> None:

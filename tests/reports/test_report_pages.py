@@ -189,6 +189,18 @@ def test_a_baseline_stands_beside_its_paired_difference():
 
 
 @pytest.mark.usefixtures("undrawn")
+def test_shuffled_labels_above_chance_mean_less_where_copies_were_divided():
+    metrics = example.metrics()
+    metrics["baselines"]["shuffled_labels"]["at_chance"] = False
+    assert (
+        "something other than the lesions tells the class" in example.Reader(run_report(inputs(metrics=metrics))).text
+    )
+    text = example.Reader(run_report(inputs(metrics={**metrics, "protocol": "as-published"}))).text
+    assert "copies of one photograph stand on both sides" in text
+    assert "something other than the lesions" not in text
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_missed_melanomas_are_shown_with_their_risk():
     predictions = example.predictions(TABLE)
     test = predictions["part"] == "test"

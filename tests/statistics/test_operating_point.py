@@ -20,7 +20,7 @@ def test_assured_operating_point(n: int, assured: bool) -> None:
     p = np.r_[np.full(n, 0.6), np.linspace(0, 0.9, 40)]
     y = np.arange(n + 40) < n
     point = s.choose(p, y)
-    assert point.threshold == 0.6
+    assert point.threshold == pytest.approx(0.6, rel=1e-4)
     assert point.assured is assured
     assert (point.n_positive, point.n_negative) == (n, 40)
     assert point.to_json()["assured"] is assured
@@ -38,9 +38,75 @@ def test_threshold_is_the_largest_that_reaches_the_target() -> None:
     y = np.arange(50) < 20
     point = s.choose(p, y, target=0.95)
     assert point.sensitivity.value == 0.95  # 19 of 20
-    assert np.mean(p[y] >= np.nextafter(point.threshold, 2)) < 0.95
+    assert np.mean(p[y] >= point.threshold * 1.001) < 0.95
     assert not point.assured
-    assert s.choose(p, y, target=1.0).threshold == p[y].min()
+    assert s.choose(p, y, target=1.0).threshold == pytest.approx(p[y].min(), rel=1e-4)
+
+
+def test_no_risk_lies_on_a_threshold() -> None:
+    p, y = np.array([0.2, 0.3, 0.3 - 1e-6, 0.7]), np.array([False, True, False, True])
+    for aim in ("sensitivity", "specificity", "youden"):
+        point = s.choose(p, y, 1.0, aim=aim)
+        assert point.threshold < 0.3
+        assert np.abs(p - point.threshold).min() > 1e-7
+        # It divides the risks as the risk itself would.
+        assert (point.sensitivity.value, point.specificity.value) == (1.0, 1.0)
+    assert s.choose(np.array([0.0, 0.0, 1.0]), np.array([True, False, True])).threshold == 0.0
+
+
+def test_rule_in_reaches_its_specificity_and_assures_it() -> None:
+    y = np.arange(300) < 100
+    p = np.where(y, np.linspace(0.3, 1, 300), np.linspace(0, 0.6, 300))
+    point = s.choose(p, y, 0.95, "rule-in", aim="specificity")
+    assert point.aim == "specificity"
+    assert point.specificity.value >= 0.95
+    assert s.measure(p, y, float(p[p < point.threshold].max()))[1].value < 0.95
+    assert not point.assured
+    clear = np.r_[np.full(100, 0.9), np.full(200, 0.1)]
+    found = s.choose(clear, y, 0.95, aim="specificity")
+    assert found.assured
+    assert found.specificity.value == 1.0
+    # 200 photographs of 40 lesions do not assure it.
+    assert not s.choose(clear, y, 0.95, groups=np.arange(300) // 5, aim="specificity").assured
+    # Where the largest risks are those of others, nothing may alert.
+    upside = s.choose(np.r_[np.full(100, 0.1), np.full(200, 0.9)], y, 0.95, aim="specificity")
+    assert (upside.sensitivity.value, upside.specificity.value) == (0.0, 1.0)
+
+
+def test_balanced_has_the_largest_youden_index() -> None:
+    generator = np.random.default_rng(3)
+    y = generator.random(400) < 0.2
+    p = np.where(y, generator.beta(4, 3, 400), generator.beta(2, 5, 400))
+    point = s.choose(p, y, name="balanced", aim="youden")
+    index = {t: (p[y] >= t).mean() + (p[~y] < t).mean() for t in p}
+    assert point.sensitivity.value + point.specificity.value == pytest.approx(max(index.values()))
+    assert not point.assured
+    assert point.to_json()["target"] is None
+    assert point.to_json()["aim"] == "youden"
+
+
+def test_known_truth_gives_the_known_threshold() -> None:
+    """Two normal distributions 2 apart: each threshold is a quantile, and Youden's lies half way."""
+    from statistics import NormalDist
+
+    generator = np.random.default_rng(4)
+    y = np.arange(40_000) < 20_000
+    x = generator.normal(0, 1, 40_000) + 2 * y
+    p = 1 / (1 + np.exp(-x))
+    wanted = {
+        "sensitivity": NormalDist(2, 1).inv_cdf(0.05),
+        "specificity": NormalDist(0, 1).inv_cdf(0.95),
+        "youden": 1.0,
+    }
+    for aim, at in wanted.items():
+        threshold = s.threshold_of(aim, p, y, 0.95)
+        assert np.log(threshold / (1 - threshold)) == pytest.approx(at, abs=0.1 if aim == "youden" else 0.04)
+
+
+def test_what_decides_where_none_is_asked_for() -> None:
+    assert s.deployed({"balanced": 1, "screening": 2}) == "screening"
+    assert s.deployed({"mine": 1}) == "mine"
+    assert s.deployed({}) is None
 
 
 def test_assurance_can_be_paid_for_with_specificity() -> None:
@@ -82,11 +148,14 @@ def test_thresholds_of_draws_are_those_of_repeated_rows() -> None:
     generator = np.random.default_rng(1)
     p, y = np.round(generator.random(60), 2), np.arange(60) < 25
     w = generator.integers(0, 3, (60, 20)).astype(float)
-    drawn = s.threshold_for(p, y, 0.9, w)
-    for column in range(20):
-        rows = np.repeat(np.arange(60), w[:, column].astype(int))
-        assert drawn[column] == s.threshold_for(p[rows], y[rows], 0.9)
-    assert np.isnan(s.threshold_for(p, y, 0.9, np.zeros((60, 1)))).all()
+    for aim in ("sensitivity", "specificity", "youden"):
+        drawn = s.threshold_of(aim, p, y, 0.9, w)
+        for column in range(20):
+            rows = np.repeat(np.arange(60), w[:, column].astype(int))
+            assert drawn[column] == s.threshold_of(aim, p[rows], y[rows], 0.9)
+        assert np.isnan(s.threshold_of(aim, p, y, 0.9, np.zeros((60, 1)))).all()
+        lacking = np.full(60, aim == "specificity")
+        assert np.isnan(s.threshold_of(aim, p, lacking, 0.9))
 
 
 def test_predictive_values_need_a_prevalence() -> None:

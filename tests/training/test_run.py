@@ -136,7 +136,7 @@ def test_thresholds_come_from_calibrate_and_scores_from_test(finished):
     risks = calibrate.loc[calibrate["diagnosis"] == "MEL", "p_MEL"].to_numpy()
     assert point["n_positive"] == len(risks)
     assert (risks >= point["threshold"]).mean() >= 0.95
-    assert np.isclose(risks, point["threshold"], atol=1e-6).any()
+    assert np.isclose(risks, point["threshold"], rtol=2e-4).any()  # it lies just below one, so that no risk is on it
     measured = metrics["parts"]["test"]["groups"]["melanoma"]["operating_points"]["screening"]
     test = predictions[(predictions["part"] == "test") & (predictions["diagnosis"] == "MEL")]
     assert measured["sensitivity"]["value"] == pytest.approx((test["p_MEL"] >= point["threshold"]).mean())

@@ -77,11 +77,12 @@ class PrecisionCheck:
         """Return how far the findings are from what a float32 predictor of the same bundle says.
 
         Args:
-            exact: Made with `precision="f32"`; it reads the files again.
+            exact: Made with `precision="f32"` and the same operating point; it reads the files again.
             progress: Called with the stage `checking bf16`.
         """
         largest, where, flipped, compared = 0.0, "", [], 0
-        again = exact.predict(finding.path for finding in self._kept)
+        about = {finding.image_id: finding.context or {} for finding in self._kept if finding.image_id}
+        again = exact.predict((finding.path for finding in self._kept), about=about)
         for done, (one, other) in enumerate(zip(again, self._kept, strict=True), 1):
             progress("checking bf16", done, len(self._kept))
             if one.status != "ok":  # a file may vanish between the two looks at it

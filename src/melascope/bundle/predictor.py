@@ -9,25 +9,29 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from melascope.bundle.decision import Decider
+from melascope.bundle.doubts import context_of
 from melascope.bundle.engine import Engine, Outputs, Precision, ordered_map
 from melascope.bundle.format import Bundle, load
 from melascope.bundle.heatmap import melanoma_map
 from melascope.errors import ImageError
-from melascope.finding import Finding, Model, Refusal
+from melascope.finding import Finding, LesionFinding, Model, Refusal
 from melascope.image_id import canonical_id
 from melascope.images.decode import read_file
 from melascope.images.geometry import prepare, resize
 
 Photograph = str | os.PathLike[str] | tuple[str, bytes]
 """A file, or a name and the file's content."""
+About = Mapping[str, Mapping[str, Any]]
+"""Canonical image id to what is known of the photograph: `lesion_id`, `patient_id`, `age`, `site`, as far as it is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +44,7 @@ class Raw:
         heatmap: `(c, h', w')` float32, where asked for and the network gives one.
         refusal: Why it was refused, or None.
         sha256: Of the file's bytes; None where it could not be read.
+        quality: `{"score", "problems"}` of the photograph; None where nobody looked.
     """
 
     logits: np.ndarray | None
@@ -47,6 +52,7 @@ class Raw:
     heatmap: np.ndarray | None
     refusal: Refusal | None
     sha256: str | None
+    quality: dict[str, Any] | None = None
 
 
 class Predictor:
@@ -60,9 +66,10 @@ class Predictor:
         batch_size: Photographs per request to the network. One is the fastest
             on processors (see `melascope.bundle.engine`), and lets no
             photograph's finding depend on its neighbours.
+        operating_point: `screening` (also by default), `balanced` or `rule-in`, where the model has it.
 
     Raises:
-        BundleError: When the bundle is refused.
+        BundleError: When the bundle is refused, or has no such operating point.
 
     Example:
         >>> for finding in Predictor("RUN/model.melascope").predict(["lesion.jpg"]):
@@ -75,9 +82,10 @@ class Predictor:
         threads: int | None = None,
         precision: Precision = "f32",
         batch_size: int = 1,
+        operating_point: str | None = None,
     ) -> None:
         self.bundle = bundle if isinstance(bundle, Bundle) else load(bundle)
-        self.decider = Decider.of(self.bundle.decision, self.bundle.evaluation)
+        self.decider = Decider.of(self.bundle.decision, self.bundle.evaluation, operating_point)
         self.engine = Engine(self.bundle.onnx, threads, precision, batch_size)
         self.model = Model(self.bundle.decision["name"], self.bundle.decision["version"], self.bundle.identity)
         self.classes = self.decider.classes
@@ -94,9 +102,7 @@ class Predictor:
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
         """Return calibrated probabilities `(n, c)` float64 of logits `(n, c)`."""
-        from melascope.statistics.calibration import softmax
-
-        return softmax(logits, self.decider.temperature)
+        return self.decider.calibration.probabilities(logits)
 
     def stream(self, paths: Iterable[Photograph], heatmaps: bool = False) -> Iterator[tuple[int, Raw]]:
         """Yield `(i, raw)` for each photograph, in order; one that cannot be used is refused, and the rest goes on.
@@ -115,12 +121,20 @@ class Predictor:
         for group in ordered_map(look, groups, self.engine.threads):
             yield from group
 
-    def predict(self, paths: Iterable[Photograph], heatmaps: bool = False) -> Iterator[Finding]:
+    def predict(
+        self,
+        paths: Iterable[Photograph],
+        heatmaps: bool = False,
+        about: About | None = None,
+        embeddings: bool = False,
+    ) -> Iterator[Finding]:
         """Yield a finding for each photograph, in order.
 
         Args:
             paths: As `stream` takes them.
             heatmaps: Whether findings get a `heatmap` `(h', w')` of melanoma, where the network gives one.
+            about: What a table knows of the photographs; age and site count in the decision.
+            embeddings: Whether findings get their `embedding` `(d,)`.
         """
         names: dict[int, Photograph] = {}
 
@@ -130,12 +144,31 @@ class Predictor:
                 yield item
 
         for i, raw in self.stream(remembered(), heatmaps):
-            yield self.finding(_name(names.pop(i)), raw)
+            name = _name(names.pop(i))
+            told = None if about is None else about.get(canonical_id(Path(name).name))
+            finding = self.finding(name, raw, told)
+            if embeddings and finding.status == "ok":
+                finding = replace(finding, embedding=raw.embedding)
+            yield finding
 
-    def predict_one(self, data: bytes, name: str = "", heatmap: bool = False) -> Finding:
-        """Return the finding for one file's content, such as an upload."""
+    def predict_lesions(self, paths: Iterable[Photograph], about: About, heatmaps: bool = False) -> list[LesionFinding]:
+        """Return a finding for each lesion, in the order of its first photograph.
+
+        Args:
+            paths: As `stream` takes them.
+            about: Which lesion each photograph shows, and of which patient; one that has none is a lesion of its own.
+            heatmaps: As for `predict`.
+        """
+        from melascope.bundle.lesions import lesion_findings
+
+        return lesion_findings(self.predict(paths, heatmaps, about, embeddings=True), self.decider)
+
+    def predict_one(
+        self, data: bytes, name: str = "", heatmap: bool = False, about: Mapping[str, Any] | None = None
+    ) -> Finding:
+        """Return the finding for one file's content, such as an upload, and what is known `about` it."""
         (_, raw), *_ = self._look([(name, data)], [0], heatmap)
-        return self.finding(name, raw)
+        return self.finding(name, raw, about)
 
     def predict_array(self, image: np.ndarray, name: str = "", heatmap: bool = False) -> Finding:
         """Return the finding for a decoded photograph `(h, w, 3)` uint8, sRGB, of any size.
@@ -146,25 +179,35 @@ class Predictor:
         outputs = self.engine.infer(resize(image, self.bundle.geometry)[None])
         return self.finding(name, _raw(outputs, 0, heatmap, None))
 
-    def finding(self, name: str, raw: Raw) -> Finding:
-        """Return what follows from a photograph's raw outputs."""
+    def finding(self, name: str, raw: Raw, about: Mapping[str, Any] | None = None) -> Finding:
+        """Return what follows from a photograph's raw outputs, and from what is known `about` it."""
         image_id = canonical_id(Path(name).name) if name else None
-        if raw.logits is None:
-            return Finding(name, raw.sha256, image_id, "refused", self.model, error=raw.refusal)
-        if not np.isfinite(raw.logits).all():
+        about = about or {}
+        lesion, patient = _text(about.get("lesion_id")), _text(about.get("patient_id"))
+        refusal = raw.refusal
+        if raw.logits is not None and not np.isfinite(raw.logits).all():
             refusal = Refusal("not_finite", "The model gave a number that is not finite for this photograph.")
-            return Finding(name, raw.sha256, image_id, "refused", self.model, error=refusal)
+        if raw.logits is None or refusal is not None:
+            return Finding(
+                name, raw.sha256, image_id, "refused", self.model, lesion_id=lesion, patient_id=patient, error=refusal
+            )
         probabilities = self.probabilities(raw.logits[None])[0]
-        verdict = self.decider.judge(probabilities)
+        novelty, modality = self._looks(raw)
+        context = context_of(about)
+        verdict = self.decider.judge(probabilities, novelty, raw.quality, modality, context)
         heat = None
         if raw.heatmap is not None and self._melanoma is not None:
-            heat = melanoma_map(raw.heatmap, probabilities, self._melanoma, self.decider.temperature)
+            # The calibrator's slope at this photograph carries the maps of the logits over to calibrated scores.
+            maps = np.tensordot(self.decider.calibration.slope(raw.logits), raw.heatmap, axes=1)
+            heat = melanoma_map(maps, probabilities, self._melanoma)
         return Finding(
             path=name,
             sha256=raw.sha256,
             image_id=image_id,
             status="ok",
             model=self.model,
+            lesion_id=lesion,
+            patient_id=patient,
             decision=verdict.decision,
             reasons=verdict.reasons,
             diagnosis=verdict.diagnosis,
@@ -174,7 +217,21 @@ class Predictor:
             operating_point=verdict.operating_point,
             prediction_set=verdict.prediction_set,
             coverage=self.decider.coverage,
+            novelty=novelty,
+            quality=raw.quality,
+            modality=modality,
+            context=context,
             heatmap=heat,
+        )
+
+    def _looks(self, raw: Raw) -> tuple[dict[str, Any] | None, str | None]:
+        """Return novelty and modality of a photograph, where the bundle can tell them."""
+        known, modality = self.bundle.novelty, self.bundle.modality
+        if raw.embedding is None or raw.logits is None:
+            return None, None
+        return (
+            known.judge(raw.embedding, raw.logits) if known is not None else None,
+            str(modality.judge(raw.embedding)["modality"]) if modality is not None else None,
         )
 
     def _look(self, items: Sequence[Photograph], numbers: Sequence[int], heatmaps: bool) -> list[tuple[int, Raw]]:
@@ -214,3 +271,9 @@ def _raw(outputs: Outputs, row: int, heatmaps: bool, digest: str | None) -> Raw:
 
 def _name(item: Photograph) -> str:
     return item[0] if isinstance(item, tuple) else os.fspath(item)
+
+
+def _text(value: Any) -> str | None:
+    """Return a cell's text; an empty or missing cell (None, NaN) is None."""
+    text = str(value).strip() if value is not None and value == value else ""
+    return text or None

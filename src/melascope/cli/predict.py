@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from melascope.cli import console
-from melascope.cli.outputs import ENDINGS, FORMATS, findings_table, rule, whole, writing
+from melascope.cli.about import read_about
+from melascope.cli.outputs import BY, ENDINGS, FORMATS, findings_table, lesions_table, rule, whole, writing
 from melascope.counted import plural
-from melascope.errors import DataError
 
 if TYPE_CHECKING:
     from melascope.bundle import OverlayWriter, PrecisionCheck, Predictor
@@ -28,7 +27,24 @@ FOOTER = "Research use only; not a medical device."
 @click.command()
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--bundle", type=click.Path(path_type=Path), help="The model's file; the installed model by default.")
-@click.option("--table", type=click.Path(path_type=Path), help="CSV with image_id and lesion_id, to name the lesions.")
+@click.option(
+    "--table",
+    type=click.Path(path_type=Path),
+    help="CSV with image_id and lesion_id, and patient_id, age and site where they are known.",
+)
+@click.option(
+    "--by",
+    type=click.Choice(BY),
+    default=BY[0],
+    show_default=True,
+    help="A finding for each photograph, or for each lesion of --table.",
+)
+@click.option(
+    "--operating-point",
+    "point",
+    metavar="NAME",
+    help="screening (the default), balanced or rule-in, where the model has it.",
+)
 @click.option(
     "--format", "form", type=click.Choice(FORMATS), help="By default what --out ends in, else a table for people."
 )
@@ -54,6 +70,8 @@ def predict(
     paths: tuple[Path, ...],
     bundle: Path | None,
     table: Path | None,
+    by: str,
+    point: str | None,
     form: str | None,
     as_json: bool,
     out: Path | None,
@@ -74,12 +92,16 @@ def predict(
     Exit code: 0 all read, 1 some refused, 2 none could be read or bad usage.
     """
     from melascope.bundle import OverlayWriter, PrecisionCheck, Predictor, default_bundle, find
+    from melascope.bundle.lesions import lesion_findings
 
     form = _form(form, as_json, out)
     console.check_folder(heatmaps, "--heatmaps")
-    lesions = _lesions(table) if table is not None else None
+    if by == "lesion" and table is None:
+        raise click.UsageError("--by lesion needs --table, a CSV that says which lesion each photograph shows.")
+    about = read_about(table) if table is not None else None
     found = find(paths)
-    predictor = Predictor(bundle if bundle is not None else default_bundle(), threads, precision, batch_size)  # type: ignore[arg-type]
+    model = bundle if bundle is not None else default_bundle()
+    predictor = Predictor(model, threads, precision, batch_size, point)  # type: ignore[arg-type]
     overlays = None
     if heatmaps is not None and not predictor.has_heatmap:
         console.warn("This model has no heat maps: its network has no pooled head, or knows no melanoma.")
@@ -89,26 +111,30 @@ def predict(
         console.warn(note)
 
     check = PrecisionCheck(predictor.decider) if precision == "bf16" else None
-    tally = _Tally()
+    tally = _Tally(about or {})
+    maps = _Maps()
     with console.progress() as progress:
-        findings = tally.counted(_findings(predictor, found.files, lesions, overlays, check, progress))
+        findings = tally.counted(_findings(predictor, found.files, about, by, overlays, maps, check, progress))
+        told = lesion_findings(findings, predictor.decider) if by == "lesion" else findings
         if form == "table":
-            listed = list(findings)
+            listed = list(told)
         else:
-            with writing(form, out, predictor.classes) as writer:
-                for finding in findings:
+            with writing(form, out, predictor.classes, by) as writer:
+                for finding in told:
                     writer.write(finding)
     if form == "table":
-        _as_table(listed, predictor, out)
-    if lesions is not None and not tally.named:
+        _as_table(listed, predictor, by, out)
+    if about is not None and not tally.named:
         console.warn(f"No photograph's image id is in {table}.")
     if tally.refused and form != "table":
         were = "was" if tally.refused == 1 else "were"
         all_of_them = plural(tally.all, "photograph")
         console.warn(f"{tally.refused:,} of {all_of_them} {were} refused; the column error says why.")
+    for sentence in maps.sentences():
+        console.warn(sentence)
     if check is not None:
         with console.progress() as progress:
-            exact = Predictor(predictor.bundle, threads, "f32", batch_size)
+            exact = Predictor(predictor.bundle, threads, "f32", batch_size, point)
             console.warn(check.compare(exact, progress).sentence())
     if tally.refused == tally.all:
         return 2
@@ -118,15 +144,46 @@ def predict(
 class _Tally:
     """Counts findings on their way."""
 
-    def __init__(self) -> None:
+    def __init__(self, about: Mapping[str, Any]) -> None:
+        self._about = about
         self.all = self.refused = self.named = 0
 
     def counted(self, findings: Iterator[Finding]) -> Iterator[Finding]:
         for finding in findings:
             self.all += 1
             self.refused += finding.status == "refused"
-            self.named += finding.lesion_id is not None
+            self.named += finding.image_id in self._about
             yield finding
+
+
+class _Maps:
+    """Counts heat maps that show no place, so that they need not be looked through."""
+
+    def __init__(self) -> None:
+        self.all = self.empty = self.flat = 0
+
+    def add(self, finding: Finding) -> None:
+        from melascope.bundle.heatmap import is_empty, is_flat
+
+        if finding.heatmap is None:
+            return
+        self.all += 1
+        if is_empty(finding.heatmap):
+            self.empty += 1
+        elif is_flat(finding.heatmap):
+            self.flat += 1
+
+    def sentences(self) -> list[str]:
+        told = (
+            (self.empty, "empty", "no place speaks for melanoma."),
+            (self.flat, "flat", "no place speaks more for melanoma than another."),
+        )
+        return [f"{self._of(count)} {how}: {why}" for count, how, why in told if count]
+
+    def _of(self, count: int) -> str:
+        if self.all == 1:
+            return "The heat map is"
+        return f"{count:,} of {plural(self.all, 'heat map')} {'is' if count == 1 else 'are'}"
 
 
 def _form(form: str | None, as_json: bool, out: Path | None) -> str:
@@ -142,17 +199,19 @@ def _form(form: str | None, as_json: bool, out: Path | None) -> str:
 def _findings(
     predictor: Predictor,
     files: Sequence[Path],
-    lesions: dict[str, str] | None,
+    about: Mapping[str, Mapping[str, Any]] | None,
+    by: str,
     overlays: OverlayWriter | None,
+    maps: _Maps,
     check: PrecisionCheck | None,
     progress: Progress,
 ) -> Iterator[Finding]:
     progress("predicting", 0, len(files))
-    for done, finding in enumerate(predictor.predict(files, heatmaps=overlays is not None), 1):
-        if lesions is not None and finding.image_id in lesions:
-            finding = replace(finding, lesion_id=lesions[finding.image_id])
+    looked = predictor.predict(files, overlays is not None, about, embeddings=by == "lesion")
+    for done, finding in enumerate(looked, 1):
         if overlays is not None:
             overlays.write(finding)
+            maps.add(finding)
             finding = replace(finding, heatmap=None)  # a table holds all findings at once
         if check is not None:
             check.add(finding)
@@ -160,10 +219,16 @@ def _findings(
         yield finding
 
 
-def _as_table(findings: list[Finding], predictor: Predictor, out: Path | None) -> None:
-    lines = [*rule(predictor.decider.points.values()), FOOTER]
+def _as_table(findings: list[Any], predictor: Predictor, by: str, out: Path | None) -> None:
+    decider = predictor.decider
+    if by == "lesion":
+        shown = lesions_table(findings)
+        why = [decider.lesion_reason] if decider.lesion_reason else []
+        lines = [*rule(decider.lesion_points.values()), *why, FOOTER]
+    else:
+        shown, lines = findings_table(findings), [*rule(decider.points.values()), FOOTER]
     if out is None and console.results.is_terminal:
-        console.results.print(findings_table(findings))
+        console.results.print(shown)
         for line in lines:
             console.results.print(line, style="dim", markup=False, soft_wrap=True)
         return
@@ -172,7 +237,7 @@ def _as_table(findings: list[Finding], predictor: Predictor, out: Path | None) -
     text = io.StringIO()
     # A file has no width to keep to, and a name cut in two cannot be searched for.
     page = Console(width=_WIDTH_OF_FILES, file=text, highlight=False)
-    page.print(findings_table(findings))
+    page.print(shown)
     for line in lines:
         page.print(line, markup=False, soft_wrap=True)
     if out is None:
@@ -180,35 +245,3 @@ def _as_table(findings: list[Finding], predictor: Predictor, out: Path | None) -
         return
     with whole(out) as stream:
         stream.write(text.getvalue().encode())
-
-
-def _lesions(table: Path) -> dict[str, str]:
-    """Read which lesion each photograph shows: canonical image id to lesion id."""
-    from melascope.image_id import canonical_id
-    from melascope.spreadsheet import unquoted
-
-    found: dict[str, str] = {}
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            missing = {"image_id", "lesion_id"}.difference(reader.fieldnames or ())
-            if missing:
-                raise DataError(f"{table} has no column {' and no column '.join(sorted(missing))}.")
-            for line in reader:
-                if not line["image_id"] or not line["lesion_id"]:
-                    continue
-                image_id, lesion = canonical_id(unquoted(line["image_id"])), unquoted(line["lesion_id"])
-                if found.setdefault(image_id, lesion) != lesion:
-                    raise DataError(
-                        f"{table} gives {image_id} two lesions, {found[image_id]} and {lesion} "
-                        f"(line {reader.line_num}); a photograph shows one."
-                    )
-    except FileNotFoundError:
-        raise DataError(f"{table} does not exist.") from None
-    except UnicodeDecodeError:
-        raise DataError(f"{table} is not text in UTF-8; save it again as a CSV in UTF-8.") from None
-    except IsADirectoryError:
-        raise DataError(f"{table} is a folder where a CSV table is needed.") from None
-    except (OSError, csv.Error) as error:
-        raise DataError(f"{table} cannot be read as a CSV table ({error}).") from None
-    return found

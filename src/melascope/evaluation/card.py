@@ -72,10 +72,8 @@ def model_card(
     for group, name in (("melanoma", "melanoma"), ("malignant", "malignancy")):
         section = part["groups"][group]
         for point, measured in section["operating_points"].items():
-            target = f"target {measured['target']:.0%}" if measured.get("target") else "target unknown"
-            assured = f"{target}, {'assured' if measured['assured'] else 'not assured'}"
-            lines.append(_row(f"{name} sensitivity at `{point}` ({assured})", measured["sensitivity"]))
-            lines.append(_row(f"{name} specificity at `{point}`", measured["specificity"]))
+            for score in ("sensitivity", "specificity"):
+                lines.append(_row(f"{name} {score} at `{point}`{_aimed(measured, score)}", measured[score]))
         lines.append(_row(f"{name} AUC", section["auc"], few_of(part, group)))
     alerts = part.get("alerts") or {}
     for key, name in (("melanoma_sensitivity", "of melanomas"), ("malignant_sensitivity", "of malignant lesions")):
@@ -84,11 +82,13 @@ def model_card(
     if "benign_specificity" in alerts:
         lines.append(_row("no alert at all: of benign lesions", alerts["benign_specificity"]))
     lines += [_row("balanced accuracy", part["balanced_accuracy"]), _row("accuracy", part["accuracy"]), ""]
+    choice = (metrics.get("first_choice") or {}).get("text")
+    lines += [choice, ""] if choice else []
     few = [entry["name"] for entry in part["too_few"]]
     if few:
         lines += [f"Too few lesions to judge: {', '.join(few)}.", ""]
     lines += _prediction_sets(part, decision)
-    lines += ["## Limits", *(f"- {note}" for note in metrics["notes"])]
+    lines += ["## Limits", *(f"- {note}" for note in metrics["notes"] if note != choice)]
     lines += [
         "- Sensitivity and specificity shift with cameras, clinics and skin tones; measure them on your own "
         "photographs with `melascope evaluate`.",
@@ -124,6 +124,17 @@ def _prediction_sets(part: Mapping[str, Any], decision: Mapping[str, Any]) -> li
     if always:
         lines.append(f"Too few lesions calibrated {', '.join(always)}: always in the set.")
     return [" ".join(lines), ""]
+
+
+def _aimed(point: Mapping[str, Any], score: str) -> str:
+    """Return what an operating point aims at, beside the score that it aims at."""
+    aim = point.get("aim", "sensitivity")
+    if aim == "youden":
+        return " (largest sum of both on calibration)" if score == "sensitivity" else ""
+    if aim != score:
+        return ""
+    target = f"target {point['target']:.0%}" if point.get("target") else "target unknown"
+    return f" ({target}, {'assured' if point['assured'] else 'not assured'})"
 
 
 def _optimistic(metrics: Mapping[str, Any]) -> str:

@@ -27,6 +27,7 @@ from melascope.statistics import (
     balanced_accuracy,
     bootstrap,
     delong,
+    deployed,
     holm,
     interval,
     partial_auc,
@@ -158,7 +159,7 @@ def _row(result: RunResult) -> dict[str, Any]:
     metrics = result.metrics
     part = metrics["parts"][metrics["headline"]]
     melanoma = part["groups"]["melanoma"]
-    point: Mapping[str, Any] = next(iter(melanoma["operating_points"].values()), {})
+    point: Mapping[str, Any] = melanoma["operating_points"].get(deployed(melanoma["operating_points"]) or "", {})
     return {
         "run": result.name,
         "protocol": metrics["protocol"],
@@ -208,8 +209,9 @@ def _pair(a: RunResult, b: RunResult, draws: int, seed: int) -> tuple[list[dict[
     common = left.index.intersection(right.index, sort=False)
     left, right = left.loc[common], right.loc[common]
     kept, samples = np.ones(len(common), dtype=bool), []
-    for frame, classes in ((left, own[0]), (right, own[1])):
-        sample, rows, _ = photographs(frame, classes, Vocabulary(words, False))
+    for frame, classes, run in ((left, own[0], a), (right, own[1], b)):
+        prior = (run.metrics.get("first_choice") or {}).get("prior")
+        sample, rows, _ = photographs(frame, classes, Vocabulary(words, False), prior)
         kept &= rows
         samples.append((sample, rows))
     seen = np.logical_or.reduce([_seen(frame) for frame in (left, right)])
@@ -252,7 +254,7 @@ def _restrict(sample: Sample, rows: Array, kept: Array) -> Sample:
 def _thresholds(metrics: Mapping[str, Any]) -> dict[str, float]:
     groups = metrics["parts"][metrics["headline"]]["groups"]
     return {
-        group: next(iter(section["operating_points"].values()))["threshold"]
+        group: section["operating_points"][str(deployed(section["operating_points"]))]["threshold"]
         for group, section in groups.items()
         if section["operating_points"]
     }
@@ -264,7 +266,7 @@ def _differences(
     def scores(sample: Sample, limits: Mapping[str, float], w: Array) -> dict[str, Array]:
         result = {}
         if classes:
-            predicted = sample.p.argmax(axis=1)
+            predicted = sample.choice
             result["balanced accuracy"] = balanced_accuracy(sample.y, predicted, w)
             result["accuracy"] = accuracy(sample.y, predicted, w)
         for group, truth in sample.truth.items():

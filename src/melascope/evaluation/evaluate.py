@@ -1,7 +1,7 @@
 """Evaluation: from predictions to `metrics.json`.
 
 Pure: the same predictions and decision give the same numbers. Thresholds and
-temperature come with the decision, which was made on `calibrate`; nothing here
+calibration come with the decision, which was made on `calibrate`; nothing here
 is fitted to the part that is scored.
 """
 
@@ -21,6 +21,7 @@ from melascope.evaluation.predictions import Vocabulary, mark_trained_on, vocabu
 from melascope.evaluation.record import PARTS
 from melascope.evaluation.sample import Sample, lesion_numbers, lesions, photographs
 from melascope.progress import Progress, silent
+from melascope.statistics import deployed
 from melascope.statistics.intervals import DRAWS, Array
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def evaluate(
             test. A column `trained_on` (bool) marks photographs that the model
             knows; see `mark_trained_on`.
         decision: As in `decision.json`: `classes`, `operating_points`,
-            `prediction_set`.
+            `lesion_operating_points`, `first_choice`, `prediction_set`.
         model: `name`, `version`, `sha256`.
         protocol: Which numbers these may be compared with; default the decision's.
         audited: Whether the data passed the audit; default the decision's.
@@ -88,7 +89,8 @@ def evaluate(
     chosen = {name: (where == name).to_numpy(dtype=bool) for name in PARTS}
     chosen |= _narrower(frame, chosen["test"])
     maker = _Maker(frame, classes, words, decision, _prevalences(prevalence), draws, seed)
-    maker.calibrate = None if words.coarsened else maker.scored(chosen["calibrate"])
+    if not words.coarsened:
+        maker.calibrate = maker.scored(chosen["calibrate"])
     parts: dict[str, Any] = {}
     for done, (name, rows) in enumerate(chosen.items()):
         report("evaluate", done, len(chosen))
@@ -111,11 +113,15 @@ def evaluate(
         "headline": headline,
         "model": dict(model or {"name": decision.get("name"), "version": decision.get("version"), "sha256": None}),
         "classes": list(classes),
+        "first_choice": {"prior": maker.prior, "text": record.first_choice_words(decision, words.coarsened)},
         "unit": record.unit_of(frame, draws, seed),
         "trained_on": known,
         "flow": record.flow_of(flow, frame, parts, chosen),
         "leaks": dict(leaks) if leaks is not None else None,
-        "notes": record.notes_of(parts, headline, words, classes, known, frame, chosen),
+        "notes": [
+            *record.notes_of(parts, headline, words, classes, known, frame, chosen),
+            record.first_choice_words(decision, words.coarsened),
+        ],
         "baselines": dict(baselines or {}),
         "parts": parts,
     }
@@ -129,6 +135,14 @@ def _prevalences(prevalence: float | Mapping[str, float] | None) -> dict[str, fl
         if not 0 < value < 1:
             raise DataError(f"A prevalence of {value} ({group}) is impossible; it lies between 0 and 1.")
     return result
+
+
+def _deployed_first(points: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the operating points with the one that decides before the others; JSON may have sorted them by name."""
+    return {
+        group: {name: named[name] for name in sorted(named, key=lambda name: name != deployed(named))}
+        for group, named in points.items()
+    }
 
 
 def _narrower(frame: pd.DataFrame, test: Array) -> dict[str, Array]:
@@ -159,20 +173,25 @@ class _Maker:
         seed: int,
     ) -> None:
         self.frame, self.classes, self.words = frame, classes, words
-        self.points = decision.get("operating_points") or {}
+        self.points = _deployed_first(decision.get("operating_points") or {})
+        own = (decision.get("lesion_operating_points") or {}).get("points")
+        self.lesion_points = _deployed_first(own) if own else None
+        self.prior = (decision.get("first_choice") or {}).get("prior")
         # A set of fine classes has no calibrated meaning in coarser ones.
         self.rule = None if words.coarsened else decision.get("prediction_set")
         self.prevalence, self.draws, self.seed = prevalence, draws, seed
-        self.calibrate: Sample | None = None
+        self.calibrate: tuple[Sample, Sample] | None = None
 
-    def scored(self, rows: Array) -> Sample | None:
-        sample = photographs(self.frame[rows], self.classes, self.words)[0]
-        return sample if len(sample) else None
+    def scored(self, rows: Array) -> tuple[Sample, Sample] | None:
+        """Return the photographs and the lesions of the part on which thresholds were chosen."""
+        frame = self.frame[rows]
+        sample, kept, _ = photographs(frame, self.classes, self.words, self.prior)
+        return (sample, lesions(sample, frame[kept].reset_index(drop=True))[0]) if len(sample) else None
 
     def part(self, name: str, rows: Array) -> dict[str, Any] | None:
         """Return the section of a part, or None where nothing of it is scored."""
         frame = self.frame[rows].reset_index(drop=True)
-        sample, kept, why = photographs(frame, self.classes, self.words)
+        sample, kept, why = photographs(frame, self.classes, self.words, self.prior)
         if not len(sample):
             return None
         seen = frame[kept].reset_index(drop=True)
@@ -187,7 +206,7 @@ class _Maker:
             "unscored": {key: why[key] for key in ("no_label", "outside_classes")},
             "coarsened": self.words.coarsened,
             "draws": draws,
-            **self._judged(scores, test),
+            **self._judged(scores, self.calibrate[0] if test and self.calibrate else None),
             "curves": record.curves(sample),
             "prediction_set": statements.set_section(sample, self.rule, draws, self.seed) if test else None,
             "subgroups": (
@@ -195,34 +214,36 @@ class _Maker:
             ),
             "missing": statements.missing_section(frame),
         }
-        result["per_lesion"] = self._per_lesion(sample, seen, draws) if result["n_lesions"]["known"] else None
+        result["per_lesion"] = self._per_lesion(sample, seen, draws, test) if result["n_lesions"]["known"] else None
         return result
 
-    def _judged(self, scores: Scores, test: bool, what: str = "photographs") -> dict[str, Any]:
+    def _judged(self, scores: Scores, calibrate: Sample | None, what: str = "photographs") -> dict[str, Any]:
         sample = scores.sample
         counts = np.bincount(sample.y, minlength=len(sample.classes))
         return {
             "classes": list(sample.classes),
             "class_counts": dict(zip(sample.classes, counts.tolist(), strict=True)),
             **sections.classification(scores),
-            "groups": sections.group_section(scores, self.prevalence, self.calibrate if test else None),
+            "groups": sections.group_section(scores, self.prevalence, calibrate),
             "alerts": sections.alert_section(scores),
             "calibration": sections.calibration_section(scores),
             "sample_size": statements.size_section(sample, what),
             "too_few": statements.too_few(sample),
         }
 
-    def _per_lesion(self, sample: Sample, seen: pd.DataFrame, draws: int) -> dict[str, Any] | None:
+    def _per_lesion(self, sample: Sample, seen: pd.DataFrame, draws: int, test: bool) -> dict[str, Any] | None:
         one_each, counts = lesions(sample, seen)
         if not len(one_each):
             return None
-        scores = Scores(one_each, self.points, draws, self.seed)
+        own = self.lesion_points is not None
+        scores = Scores(one_each, self.lesion_points or self.points, draws, self.seed)
+        # Where thresholds were chosen on photographs, no procedure on lesions can be repeated.
+        calibrate = self.calibrate[1] if own and test and self.calibrate else None
         return {
             "n_images": len(sample),
             **counts,
             "n_groups": distinct(one_each.groups),
-            "threshold_chosen_on": "photographs",
+            "threshold_chosen_on": "lesions" if own else "photographs",
             "draws": draws,
-            # Thresholds were chosen on photographs, so no procedure on lesions is repeated.
-            **self._judged(scores, test=False, what="lesions"),
+            **self._judged(scores, calibrate, what="lesions"),
         }

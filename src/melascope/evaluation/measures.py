@@ -13,6 +13,7 @@ from melascope.statistics import (
     brier,
     class_scores,
     confusion,
+    deployed,
     interval,
     log_loss,
     ranking,
@@ -49,7 +50,7 @@ class Scores:
 
     def _all(self, w: Array) -> dict[str, Array]:
         s = self.sample
-        matrix = confusion(s.y, s.p.argmax(axis=1), len(s.classes), w)
+        matrix = confusion(s.y, s.choice, len(s.classes), w)
         result: dict[str, Array] = {
             "accuracy": np.einsum("iik->k", matrix) / matrix.sum(axis=(0, 1)),
             "balanced_accuracy": balanced_accuracy_of(matrix),
@@ -91,11 +92,11 @@ class Scores:
         }
 
     def alert(self) -> Array | None:
-        """Return which rows alert, on melanoma or on malignancy, at the first operating point; None without any."""
+        """Return which rows alert, on melanoma or on malignancy, at the deployed operating point; None without any."""
         fired = [
-            self.sample.risk[group] >= next(iter(named.values()))["threshold"]
+            self.sample.risk[group] >= named[name]["threshold"]
             for group, named in self.points.items()
-            if named
+            if (name := deployed(named)) is not None
         ]
         return np.logical_or.reduce(fired) if fired else None
 

@@ -18,7 +18,7 @@ from melascope.statistics import (
     net_benefit,
     predictive_values,
     rates,
-    threshold_for,
+    threshold_of,
 )
 from melascope.statistics.intervals import FEW, Array
 
@@ -26,7 +26,7 @@ from melascope.statistics.intervals import FEW, Array
 def classification(scores: Scores) -> dict[str, Any]:
     """Return accuracy, balanced accuracy, log loss, per-class scores and the confusion matrix."""
     s = scores.sample
-    predicted = s.p.argmax(axis=1)
+    predicted = s.choice
     counts = np.bincount(s.y, minlength=len(s.classes))
     per_class_units = [distinct(s.groups, s.y == i) for i in range(len(s.classes)) if counts[i]]
     # What a mean of class sensitivities rests on: as many units as one proportion of the same variance.
@@ -88,6 +88,7 @@ def _operating_point(
     keys = f"sensitivity/{group}/{name}", f"specificity/{group}/{name}"
     result: dict[str, Any] = {
         "threshold": point["threshold"],
+        "aim": point.get("aim", "sensitivity"),
         "target": point.get("target"),
         "assured": bool(point.get("assured", False)),
         "sensitivity": scores.estimate(keys[0], truth),
@@ -122,15 +123,16 @@ def _chosen_again(
     None where `calibrate` is not at hand or does not give back this threshold,
     so that the procedure repeated would be another one.
     """
-    s, target = scores.sample, point.get("target")
-    if calibrate is None or target is None or not calibrate.truth[group].any():
+    s, aim = scores.sample, point.get("aim", "sensitivity")
+    target = math.nan if point.get("target") is None else float(point["target"])
+    if calibrate is None or (aim != "youden" and math.isnan(target)) or not calibrate.truth[group].any():
         return None
-    own = threshold_for(calibrate.risk[group], calibrate.truth[group], target)
+    own = threshold_of(aim, calibrate.risk[group], calibrate.truth[group], target)
     if not math.isclose(own, point["threshold"], rel_tol=1e-3, abs_tol=1e-6):
         return None
 
     def choose(w: Array) -> Array:
-        return np.asarray(threshold_for(calibrate.risk[group], calibrate.truth[group], target, w))
+        return np.asarray(threshold_of(aim, calibrate.risk[group], calibrate.truth[group], target, w))
 
     drawn = bootstrap(choose, calibrate.groups, calibrate.y, scores.draws, scores.seed + 1, len(calibrate))
     position = 0

@@ -110,6 +110,20 @@ def flow_of(
     return steps
 
 
+def first_choice_words(decision: Mapping[str, Any], coarsened: bool = False) -> str:
+    """Return in a sentence or two how the first choice behind accuracy and balanced accuracy is made."""
+    rule = decision.get("first_choice") or {}
+    if not rule.get("prior"):
+        why = f" {rule['reason']}" if rule.get("reason") else ""
+        return f"The first choice is the most probable diagnosis.{why}"
+    summed = ", these then summed into the labels' classes" if coarsened else ""
+    return (
+        "The first choice is the diagnosis with the largest probability divided by its share of the calibration "
+        f"part{summed}, as if all diagnoses were equally frequent; it need not be the most probable one. "
+        "Probabilities and risks hold for the calibration part's own mix of diagnoses."
+    )
+
+
 def notes_of(
     parts: Mapping[str, Any],
     headline: str,

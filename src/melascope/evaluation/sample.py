@@ -26,6 +26,8 @@ class Sample:
             that of the model's own classes, also where `p` is coarsened.
         truth: Per group of diagnoses whether the label is of it, `(n,)` bool.
         groups: `(n,)` numbers of what is resampled together.
+        weighed: `(n, c)` what a first choice is the largest of: the probabilities of the model's own classes, divided
+            by the prior where the deployed decision does so, then summed into the vocabulary.
     """
 
     classes: tuple[str, ...]
@@ -34,6 +36,12 @@ class Sample:
     risk: Mapping[str, Array]
     truth: Mapping[str, Array]
     groups: Array
+    weighed: Array
+
+    @property
+    def choice(self) -> Array:
+        """The first choice of the deployed decision, `(n,)` class numbers."""
+        return np.asarray(self.weighed.argmax(axis=1))
 
     def __len__(self) -> int:
         return len(self.y)
@@ -47,6 +55,7 @@ class Sample:
             {name: values[rows] for name, values in self.risk.items()},
             {name: values[rows] for name, values in self.truth.items()},
             self.groups[rows],
+            self.weighed[rows],
         )
 
 
@@ -76,13 +85,16 @@ def labels_in(frame: pd.DataFrame, classes: Sequence[str]) -> list[str | None]:
     return [None if pd.isna(label) else known[str(label)] for label in frame["diagnosis"]]
 
 
-def photographs(frame: pd.DataFrame, classes: Sequence[str], words: Vocabulary) -> tuple[Sample, Array, dict[str, int]]:
+def photographs(
+    frame: pd.DataFrame, classes: Sequence[str], words: Vocabulary, prior: Sequence[float] | None = None
+) -> tuple[Sample, Array, dict[str, int]]:
     """Return the scored photographs of a part, which rows they are, and why others are not scored.
 
     Args:
         frame: Predictions of one part.
         classes: The model's classes.
         words: The vocabulary to score in.
+        prior: Shares of the model's classes that its first choice weighs away; None for plain argmax.
 
     Returns:
         The sample; a mask `(len(frame),)` of its rows; and counts of `refused`,
@@ -108,6 +120,9 @@ def photographs(frame: pd.DataFrame, classes: Sequence[str], words: Vocabulary) 
         {group: diagnosis.group_risk(p[kept], classes, group) for group in diagnosis.GROUPS},
         {group: np.array([code in members for code in codes], bool) for group, members in diagnosis.GROUPS.items()},
         units(group_names(frame)[kept], int(kept.sum())),
+        diagnosis.coarsen_probabilities(
+            p[kept] / (1.0 if prior is None else np.asarray(prior)), classes, words.classes
+        ),
     )
     return sample, kept, why
 
@@ -143,6 +158,7 @@ def lesions(sample: Sample, frame: pd.DataFrame) -> tuple[Sample, dict[str, Any]
         {group: mean(values) for group, values in sample.risk.items()},
         one.truth,
         one.groups,
+        mean(sample.weighed),
     )
     counts = {"known": int(known[first][same].sum()), "assumed": int((~known[first][same]).sum())}
     return averaged.take(same), {"n_lesions": counts, "conflicting_lesions": int((~same).sum())}

@@ -11,7 +11,7 @@ import pandas as pd
 
 from melascope.evaluation.measures import Points, distinct
 from melascope.evaluation.sample import Sample
-from melascope.statistics import Estimate, auc, bootstrap, interval, members, rates, sample_size
+from melascope.statistics import Estimate, auc, bootstrap, deployed, interval, members, rates, sample_size
 from melascope.statistics.intervals import FEW, Array
 from melascope.statistics.scores import sums
 
@@ -121,22 +121,24 @@ def subgroup_section(
 
 def _subgroup(sample: Sample, points: Points, rule: Mapping[str, Any] | None, draws: int, seed: int) -> dict[str, Any]:
     truth, risk, n = sample.truth["melanoma"], sample.risk["melanoma"], len(sample)
-    threshold = next((point["threshold"] for point in points.get("melanoma", {}).values()), math.inf)
-    alert = risk >= threshold
+    named = points.get("melanoma", {})
+    name = deployed(named)
+    alert = risk >= (math.inf if name is None else named[name]["threshold"])
     inside = members(sample.p, rule["quantiles"]) if rule else np.ones(sample.p.shape, dtype=bool)
-    covered = inside[np.arange(n), sample.y].astype(float)
+    sets = np.stack([inside[np.arange(n), sample.y], inside.sum(axis=1)]).astype(float)
 
     def score(w: Array) -> dict[str, Array]:
         found, passed = rates(alert, truth, w)
-        share = sums(covered, w) / w.sum(axis=0)
-        return {"auc": auc(risk, truth, w), "sensitivity": found, "specificity": passed, "coverage": share}
+        share, size = sums(sets, w) / w.sum(axis=0)
+        ranked = auc(risk, truth, w)
+        return {"auc": ranked, "sensitivity": found, "specificity": passed, "coverage": share, "set_size": size}
 
     values = {name: float(value[0]) for name, value in score(np.ones((n, 1))).items()}
     samples = bootstrap(score, sample.groups, sample.y, draws, seed, n)
     with_it, without = distinct(sample.groups, truth), distinct(sample.groups, ~truth)
 
-    def estimate(name: str, rows: int, n_units: int) -> dict[str, Any]:
-        return interval(samples[name], values[name], rows, n_units).to_json()
+    def estimate(score: str, rows: int, n_units: int, share: bool = True) -> dict[str, Any]:
+        return interval(samples[score], values[score], rows, n_units, proportion=share).to_json()
 
     positives = int(truth.sum())
     result = {
@@ -147,11 +149,11 @@ def _subgroup(sample: Sample, points: Points, rule: Mapping[str, Any] | None, dr
         "sensitivity": estimate("sensitivity", positives, with_it),
         "specificity": estimate("specificity", n - positives, without),
     }
-    if not points.get("melanoma"):
+    if name is None:
         result["sensitivity"] = result["specificity"] = None
     if rule:
         result["coverage"] = estimate("coverage", n, distinct(sample.groups))
-        result["set_size"] = float(inside.sum(axis=1).mean())
+        result["set_size"] = estimate("set_size", n, distinct(sample.groups), share=False)
     return result
 
 

@@ -14,6 +14,7 @@ from melascope.reports import wording
 from melascope.reports.album import Album, describe, name_of, readable, records, spread
 from melascope.reports.page import Details, Gallery, Picture, Text, jpeg
 from melascope.reports.run_summary import headline_part, operating_point, risk
+from melascope.statistics import first_choice
 
 SHOWN_MISSED = 18
 SHOWN_EXAMPLES = 6
@@ -41,7 +42,8 @@ def judged(metrics: Mapping[str, Any], predictions: pd.DataFrame | None) -> pd.D
     if rows.empty:
         return rows
     p = rows[columns].to_numpy(dtype=float)
-    rows["said"] = [codes[i] for i in p.argmax(axis=1)]
+    prior = (metrics.get("first_choice") or {}).get("prior")
+    rows["said"] = [codes[i] for i in first_choice(p, prior)]
     rows["melanoma_risk"] = diagnosis.group_risk(p, codes, "melanoma")
     rows["malignancy_risk"] = diagnosis.group_risk(p, codes, "malignant")
     melanoma = wording.number(operating_point(part, "melanoma").get("threshold"))

@@ -92,6 +92,15 @@ def _by_part(metrics: Mapping[str, Any]) -> Table:
     return Table("Each part, with 95 % intervals", _PART_COLUMNS, rows, str(note or ""))
 
 
+def _aim(point: Mapping[str, Any]) -> str:
+    """Return what an operating point was chosen for, and whether that is assured."""
+    aim = point.get("aim", "sensitivity")
+    if aim == "youden":
+        return "largest sum of both"
+    of = " (specificity)" if aim == "specificity" else ""
+    return f"{wording.share(point.get('target'))}{of}, {'assured' if point.get('assured') else 'not assured'}"
+
+
 def _groups(part: Mapping[str, Any], name: str) -> list[Any]:
     ranking, measured, again = [], [], []
     for group, found in (part.get("groups") or {}).items():
@@ -111,7 +120,7 @@ def _groups(part: Mapping[str, Any], name: str) -> list[Any]:
                     label,
                     of,
                     "–" if threshold != threshold else f"{threshold:.4f}",
-                    f"{wording.share(point.get('target'))}, {'assured' if point.get('assured') else 'not assured'}",
+                    _aim(point),
                     *(cell(point.get(score), wording.percent) for score in ("sensitivity", "specificity")),
                 ]
             )
@@ -121,7 +130,7 @@ def _groups(part: Mapping[str, Any], name: str) -> list[Any]:
             if wording.number(point.get("prevalence")) == wording.number(point.get("prevalence")):
                 told = [cell(point.get(score), wording.percent) for score in ("ppv", "npv")]
                 again.append(
-                    [f"{group}, PPV and NPV at a prevalence of {wording.share(point['prevalence'])}", of, *told]
+                    [f"{label}, PPV and NPV at a prevalence of {wording.share(point['prevalence'])}", of, *told]
                 )
     words = _PART_WORDS.get(name, name)
     blocks: list[Any] = []
@@ -135,7 +144,7 @@ def _groups(part: Mapping[str, Any], name: str) -> list[Any]:
     if measured:
         note = (
             "Thresholds come from calibrate; sensitivity and specificity are measured here. “Assured”: the lower 95 % "
-            "bound of the sensitivity on calibrate reaches the target."
+            "bound of what the point aims at (sensitivity, where nothing else is said) on calibrate reaches the target."
         )
         columns = ["group, operating point", "n yes / no", "threshold", "target", "sensitivity", "specificity"]
         blocks.append(Table(f"Melanoma and malignancy, {words}: at the thresholds", columns, measured, note))

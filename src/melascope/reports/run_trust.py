@@ -82,10 +82,19 @@ def subgroups(metrics: Mapping[str, Any]) -> list[Any]:
             numbers = f"{wording.count(found.get('n'))} / {wording.count(found.get('n_positive'))}"
             area = "too few" if found.get("too_few") else cell(found.get("auc"), wording.score)
             cells = [cell(found.get(score), wording.percent) for score in ("sensitivity", "specificity", "coverage")]
-            rows.append([f"{str(kind).replace('_', ' ')}: {level}", numbers, area, *cells])
+            size = cell(found.get("set_size"), lambda e: wording.score(e, 1))
+            rows.append([f"{str(kind).replace('_', ' ')}: {level}", numbers, area, *cells, size])
     if not rows:
         return []
-    columns = ["subgroup", "n / melanomas", "melanoma AUC", "sensitivity", "specificity", "coverage of the set"]
+    columns = [
+        "subgroup",
+        "n / melanomas",
+        "melanoma AUC",
+        "sensitivity",
+        "specificity",
+        "coverage of the set",
+        "mean size",
+    ]
     return [Details("Melanoma by subgroup", [Table("Melanoma by subgroup, with 95 % intervals", columns, rows)])]
 
 

@@ -29,15 +29,21 @@ from melascope.statistics.intervals import (
 from melascope.statistics.operating_point import (
     OperatingPoint,
     choose,
+    deployed,
     is_assured,
     lower_bound,
     measure,
     net_benefit,
     predictive_values,
     sample_size,
+    specificity_threshold,
     threshold_for,
+    threshold_of,
+    youden_threshold,
 )
 from melascope.statistics.prediction_set import members, quantiles
+from melascope.statistics.prior import PriorChoice, choose_prior, first_choice, weighed
+from melascope.statistics.scaling import Chosen, Scaling, choose_scaling, fit_scaling, grouped_folds
 from melascope.statistics.scores import (
     Ranking,
     accuracy,
@@ -56,11 +62,14 @@ from melascope.statistics.scores import (
 )
 
 __all__ = [
+    "Chosen",
     "Difference",
     "Estimate",
     "OperatingPoint",
+    "PriorChoice",
     "Ranking",
     "Reliability",
+    "Scaling",
     "accuracy",
     "auc",
     "average_precision",
@@ -68,12 +77,18 @@ __all__ = [
     "bootstrap",
     "brier",
     "choose",
+    "choose_prior",
+    "choose_scaling",
     "class_scores",
     "confusion",
     "count_units",
     "delong",
+    "deployed",
     "expected_calibration_error",
+    "first_choice",
+    "fit_scaling",
     "fit_temperature",
+    "grouped_folds",
     "holm",
     "interval",
     "is_assured",
@@ -97,8 +112,12 @@ __all__ = [
     "sample_size",
     "slope_intercept",
     "softmax",
+    "specificity_threshold",
     "student_t_quantile",
     "threshold_for",
+    "threshold_of",
     "units",
+    "weighed",
     "wilson",
+    "youden_threshold",
 ]

@@ -15,6 +15,9 @@ import numpy as np
 
 from melascope.statistics.intervals import Array, Groups, units
 
+_SLACK = 1e-6
+"""Limits lie so much above the score they were taken from: the last digits of a probability decide nothing."""
+
 
 def quantiles(p: Array, y: Array, n_classes: int, coverage: float = 0.9, groups: Groups = None) -> Array:
     """Return per class the largest score `1 - p` at which it still belongs to the set, `(c,)`.
@@ -42,7 +45,7 @@ def quantiles(p: Array, y: Array, n_classes: int, coverage: float = 0.9, groups:
         # The small term keeps 0.9 * 10 = 9.000000000000002 from asking for ten of nine lesions.
         rank = math.ceil((len(rows) + 1) * coverage - 1e-9)
         if rank <= len(rows):
-            result[code] = np.sort(1 - p[rows, code])[rank - 1]
+            result[code] = np.sort(1 - p[rows, code])[rank - 1] + _SLACK
     return result
 
 

@@ -6,7 +6,6 @@ the predictor that is deployed: the thresholds, the scores and the heat maps.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-import melascope
-from melascope import diagnosis
 from melascope.bundle import Predictor, load_bundle, write_bundle
 from melascope.bundle.trained_on import SAME_PHOTOGRAPH
 from melascope.datasets import Pack
@@ -28,14 +25,14 @@ from melascope.evaluation import (
 from melascope.evaluation.baselines import all_of
 from melascope.evaluation.card import model_card
 from melascope.progress import Progress
-from melascope.statistics import choose, fit_temperature, quantiles, softmax
+from melascope.statistics import first_choice
 from melascope.training import continued
 from melascope.training.continued import LEARNT_FROM
+from melascope.training.decision import calibrate, undecided
 from melascope.training.known_parts import perceptual
 from melascope.training.recipe import Recipe
 from melascope.training.run_folder import RunFolder
 
-COVERAGE = 0.9
 _PARITY_IMAGES = 64
 
 
@@ -56,7 +53,7 @@ def labels_and_rows(
 def export(
     folder: RunFolder, recipe: Recipe, table: pd.DataFrame, packed: Pack, progress: Progress, threads: int
 ) -> dict[str, Any]:
-    """Write `model.melascope`: the exported network with temperature and thresholds from `calibrate`."""
+    """Write `model.melascope`: the exported network with calibration and thresholds from `calibrate`."""
     from melascope.training.export import export_onnx
 
     audit = folder.read_json("audit.json")
@@ -68,12 +65,12 @@ def export(
         recipe, classes, folder.need("weights.npz"), folder.file("model.onnx"), packed.images[sample], threads
     )
     progress("exporting", 1, 3)
-    undecided = _decision(recipe, classes, audit, 1.0, {}, None)
-    provisional = write_bundle(folder.file(".calibrating.melascope"), exported.onnx, undecided)
+    nothing = undecided(recipe, classes, audit)
+    provisional = write_bundle(folder.file(".calibrating.melascope"), exported.onnx, nothing)
     held_out = rows["calibrate"]
     predictions = predict_table(Predictor(provisional, threads), table.iloc[held_out])
     progress("exporting", 2, 3)
-    decision = calibrate(recipe, classes, audit, predictions, labels[held_out])
+    decision = calibrate(recipe, classes, audit, predictions, labels[held_out], table.iloc[rows["train"]])
     bundle = write_bundle(
         folder.file("model.melascope"),
         exported.onnx,
@@ -84,63 +81,6 @@ def export(
     folder.file("model.onnx").unlink()
     progress("exporting", 3, 3)
     return {"parity": exported.difference, "parity_images": exported.images, "sha256": bundle.identity}
-
-
-def calibrate(
-    recipe: Recipe,
-    classes: tuple[str, ...],
-    audit: Mapping[str, Any],
-    predictions: pd.DataFrame,
-    labels: np.ndarray,
-) -> dict[str, Any]:
-    """Return `decision.json`: temperature, thresholds and prediction sets, all chosen on `calibrate`.
-
-    Args:
-        recipe: Gives the model its name and geometry.
-        classes: Codes, in the order of the logits.
-        audit: `audit.json`.
-        predictions: Of the part `calibrate`, uncalibrated.
-        labels: `(n,)` indices into `classes`.
-    """
-    logits = predictions[[f"logit_{code}" for code in classes]].to_numpy(dtype=float)
-    seen = np.isfinite(logits).all(axis=1)
-    logits, labels, groups = logits[seen], labels[seen], predictions.loc[seen, "group"].to_numpy()
-    temperature = fit_temperature(logits, labels)
-    p = softmax(logits, temperature)
-    points: dict[str, Any] = {}
-    for group, members in diagnosis.GROUPS.items():
-        truth = np.isin(labels, [i for i, code in enumerate(classes) if code in members])
-        if truth.any() and not truth.all():
-            risk = diagnosis.group_risk(p, classes, group)
-            points[group] = {"screening": choose(risk, truth, group=group, groups=groups).to_json()}
-    # One photograph per lesion: copies would count a lesion's luck twice.
-    first = ~pd.Series(groups).duplicated().to_numpy()
-    limits = quantiles(p[first], labels[first], len(classes), COVERAGE)
-    sets = {"coverage": COVERAGE, "quantiles": [float(q) if math.isfinite(q) else None for q in limits]}
-    return _decision(recipe, classes, audit, float(temperature), points, sets)
-
-
-def _decision(
-    recipe: Recipe,
-    classes: tuple[str, ...],
-    audit: Mapping[str, Any],
-    temperature: float,
-    points: dict[str, Any],
-    sets: dict[str, Any] | None,
-) -> dict[str, Any]:
-    return {
-        "schema": 1,
-        "name": recipe.name,
-        "version": melascope.__version__,
-        "classes": list(classes),
-        "geometry": recipe.geometry.to_json(),
-        "calibration": {"method": "temperature", "temperature": temperature},
-        "operating_points": points,
-        "prediction_set": sets,
-        "novelty": None,
-        "protocol": audit["protocol"],
-        "audited": audit["audited"],
-    }
 
 
 def evaluate(
@@ -157,8 +97,9 @@ def evaluate(
         learnt = table.loc[table["part"].isin(LEARNT_FROM), "photograph"]
         predictions["trained_on"] |= table["photograph"].isin(learnt).to_numpy(dtype=bool)
     tested = predictions.iloc[rows["test"]]
-    choice = tested[[f"p_{code}" for code in bundle.classes]].to_numpy(dtype=float)
-    said = [bundle.classes[p.argmax()] if np.isfinite(p).all() else None for p in choice]
+    told = tested[[f"p_{code}" for code in bundle.classes]].to_numpy(dtype=float)
+    prior = (bundle.decision.get("first_choice") or {}).get("prior")
+    said = [bundle.classes[int(first_choice(p, prior))] if np.isfinite(p).all() else None for p in told]
     metrics = score(
         predictions,
         bundle.decision,
