@@ -80,6 +80,16 @@ def test_lesions_have_thresholds_of_their_own() -> None:
     assert not any("single photographs" in reason for reason in found.reasons)
 
 
+def test_without_thresholds_for_lesions_a_photograph_that_alerts_is_not_averaged_away() -> None:
+    found = one(photograph("a", 0.9), photograph("b", 1e-9), photograph("c", 1e-9), photograph("d", 1e-9))
+    assert found.melanoma_risk == pytest.approx(0.225)
+    assert found.decision == "alert"
+    assert found.reasons[0] == "One of its photographs alerts on its own."
+    point = {**tiny.decision()["operating_points"]["melanoma"]["screening"], "threshold": 0.4, "assured": True}
+    own = {"points": {"melanoma": {"screening": point}}, "reason": None}
+    assert one(*found.findings, lesion_operating_points=own).decision == "no_alert"
+
+
 def test_a_refused_photograph_silences_no_other() -> None:
     found = one(photograph("a", None), photograph("b", 0.8))
     assert (found.status, found.decision, found.judged) == ("ok", "alert", ("b",))

@@ -59,7 +59,8 @@ def lesion_findings(findings: Iterable[Finding], decider: Decider) -> list[Lesio
     A refused photograph silences no other. Photographs that are outside what
     the model knows, too poor or not dermoscopic do not count where others of
     the lesion are fit to be judged; should one of them alert on its own, the
-    lesion alerts.
+    lesion alerts. So it does where the model has no thresholds for lesions and
+    any of its photographs alerts.
 
     Args:
         findings: Of photographs; those without a lesion id are lesions of their own. Embeddings, where they are
@@ -94,7 +95,10 @@ def lesion_finding(photographs: Sequence[Finding], decider: Decider) -> LesionFi
     doubts = [] if fit else [sentence for f in read for sentence in doubted[id(f)]]
     doubts += [sentence for f in read for sentence in decider.doubts(context=f.context)]
     verdict = decider.verdict(p, decider.lesion_points, tuple(dict.fromkeys(doubts)))
-    verdict = _with_those_left_out(verdict, left_out)
+    verdict = _not_silenced(verdict, left_out, "A photograph that is not fit to be judged alerts on its own.")
+    if decider.lesion_reason and len(judged) > 1:
+        # Thresholds of single photographs are too high for a mean, which is less extreme than they are.
+        verdict = _not_silenced(verdict, judged, "One of its photographs alerts on its own.")
     reasons = [*verdict.reasons, *_about(photographs, read, judged, left_out, doubted)]
     if len(judged) > 1 and decider.lesion_reason:
         reasons.append(decider.lesion_reason)
@@ -117,12 +121,12 @@ def lesion_finding(photographs: Sequence[Finding], decider: Decider) -> LesionFi
     )
 
 
-def _with_those_left_out(verdict: Verdict, left_out: Sequence[Finding]) -> Verdict:
-    """Let a photograph that was left out alert on its own: leaving it out must not silence it."""
-    alone = next((f for f in left_out if f.decision == "alert"), None)
+def _not_silenced(verdict: Verdict, photographs: Sequence[Finding], why: str) -> Verdict:
+    """Let a lesion alert where one of some photographs does: neither leaving it out nor the mean must silence it."""
+    alone = next((f for f in photographs if f.decision == "alert"), None)
     if alone is None or verdict.decision == "alert":
         return verdict
-    told = ("A photograph that is not fit to be judged alerts on its own.", *alone.reasons[:1], *verdict.reasons)
+    told = (why, *alone.reasons[:1], *verdict.reasons)
     return replace(verdict, decision="alert", reasons=told, operating_point=alone.operating_point)
 
 
