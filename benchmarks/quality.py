@@ -47,7 +47,7 @@ def photograph(path: Path) -> np.ndarray:
 
 
 def true_mask(folder: Path, image_id: str) -> np.ndarray:
-    # Some 400 of the masks have a palette that turns their values round: read without it, they are their own opposite.
+    # Some of the masks have a palette that turns their values round: read without it, they are their own opposite.
     return np.asarray(Image.open(folder / f"{image_id}_segmentation.png").convert("L")) > 127
 
 
