@@ -1,7 +1,8 @@
 """Batch normalisation in TensorFlow's single operation, where Keras spends a dozen passes over memory.
 
 Keras writes it as casts, means, squares and products, each over all features; on a CPU that cost as much as the
-convolutions (`python -m benchmarks.training` measures it). The fused operation is the same function (Ioffe and Szegedy 2015): equal to rounding, forth and back.
+convolutions (`python -m benchmarks.training` measures it). The fused operation is the same function (Ioffe and
+Szegedy 2015): equal to rounding, forth and back.
 """
 
 from __future__ import annotations
