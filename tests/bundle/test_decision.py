@@ -298,3 +298,16 @@ def test_new_parts_that_make_no_sense_are_refused(changes: dict[str, Any], words
 def test_an_aim_that_is_not_known_is_refused() -> None:
     with pytest.raises(BundleError, match="aim of melanoma's point screening is 'luck'"):
         Decider.of(point(aim="luck"))
+
+
+def test_sites_are_known_by_the_names_of_either_archive() -> None:
+    from melascope.bundle.doubts import site_name
+
+    assert site_name(" Back ") == site_name("posterior torso") == "posterior torso"
+    assert site_name("scalp") == site_name("Face") == "head/neck"
+    assert site_name("lower extremity") == "lower extremity"
+    assert site_name("trunk") is site_name("unknown") is site_name("") is site_name(None) is None
+    rule = Decider.of(tiny.decision(known_context={"site": {"posterior torso": 50, "head/neck": 3}}))
+    p = np.array([0.0, 1.0, 0.0, 0.0])
+    assert rule.judge(p, context={"site": "back"}).decision == "no_alert"
+    assert rule.judge(p, context={"site": "ear"}).decision == "refer"

@@ -19,7 +19,7 @@ from melascope.training.recipe import Recipe
 CODES = diagnosis.ISIC_2019
 SHARES = np.array([0.14, 0.5, 0.08, 0.05, 0.12, 0.04, 0.04, 0.03])
 AUDIT = {"protocol": "clean", "audited": True}
-SITES = ("back", "face", "leg")
+SITES = ("posterior torso", "head/neck", "leg")
 
 
 def generated(lesions: int, seed: int, part: str, bent: float = 1.0) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:

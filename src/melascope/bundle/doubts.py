@@ -79,10 +79,19 @@ def context_of(about: Mapping[str, Any]) -> dict[str, Any] | None:
     return found or None
 
 
+_GENERAL = {
+    "abdomen": "anterior torso", "chest": "anterior torso", "back": "posterior torso", "acral": "palms/soles",
+    "ear": "head/neck", "face": "head/neck", "neck": "head/neck", "scalp": "head/neck",
+    "foot": "lower extremity", "hand": "upper extremity", "genital": "oral/genital",
+}  # fmt: skip
+"""HAM10000's names of sites in those of the ISIC archive."""
+_NO_SITE = ("", "unknown", "trunk")  # of the trunk nobody can say which side
+
+
 def site_name(site: Any) -> str | None:
-    """Return a site as it is counted: in lower case, without spaces around it; None where there is none."""
+    """Return a site as it is counted: in lower case, in the ISIC archive's names; None where none is told."""
     plain = site.strip().casefold() if isinstance(site, str) else ""
-    return plain or None
+    return None if plain in _NO_SITE else _GENERAL.get(plain, plain)
 
 
 def _unfamiliar(context: Mapping[str, Any], known: Mapping[str, Mapping[str, int]]) -> list[str]:
@@ -95,7 +104,8 @@ def _unfamiliar(context: Mapping[str, Any], known: Mapping[str, Mapping[str, int
         # A set that never says the age or the site cannot tell which it lacked.
         if name is None or not counts:
             continue
-        seen = counts.get(name, 0)
+        same = [count for key, count in counts.items() if name in (key, site_name(key))]
+        seen = sum(same)
         if seen < FEW:
             number = plural(seen, "lesion") if seen else "no lesion"
             found.append(f"The model was trained on {number} {words.format(name)}: too few to be relied on.")
