@@ -1,0 +1,124 @@
+"""Make the champion: gather, audit, split, train, calibrate, judge, and put it into `models/melascope-champion`.
+
+    python -m models.champion.make DATA --weights mobilenetv2_imagenet.npz --out FOLDER [--epochs N] [--no-ship]
+
+DATA holds the photographs and tables as their publishers give them:
+
+    ham10000/HAM10000_metadata.csv, ham10000/images/                            HAM10000, any size
+    isic2017/ISIC-2017_{Training,Validation}_Classes.csv, ISIC-2017_..._Data/   ISIC 2017
+    isic9/Train/, isic9/Test/                                                   the nine-class set
+    isic2019/ISIC_2019_Training_{GroundTruth,Metadata}.csv                      official labels and lesion ids
+
+Stopped or killed, the same command goes on where it was. Test photographs and the locked tenth of HAM10000's lesions are
+judged once, at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from melascope.bundle import load_bundle, write_bundle
+from melascope.training import recipe
+from models.champion import gather
+
+PACKAGE = Path(__file__).parents[1] / "melascope-champion"
+LARGEST = 15_000_000
+"""Bytes that the bundle may have."""
+SHARES = ("train=0.85", "calibrate=0.15")
+"""Nothing is chosen on a part of its own: the recipe was designed by cross-validation and keeps its last epoch."""
+
+
+def melascope(*words: str | Path) -> None:
+    """Run a command of Melascope's, shown first."""
+    told = [str(word) for word in words]
+    print("$ melascope", *told, file=sys.stderr, flush=True)
+    subprocess.run([sys.executable, "-m", "melascope.cli", *told], check=True)
+
+
+def tables(data: Path) -> tuple[Path, Path]:
+    """Return the official labels and the official metadata."""
+    folder = data / "isic2019"
+    return folder / "ISIC_2019_Training_GroundTruth.csv", folder / "ISIC_2019_Training_Metadata.csv"
+
+
+def gathered(data: Path, out: Path) -> Path:
+    """Return the audited table of all photographs; made where it is not there."""
+    clean = out / "audit" / "clean.parquet"
+    if clean.exists():
+        return clean
+    official = [word for table in tables(data) for word in ("--authority", str(table))]
+    listed = out / "table.csv"
+    ham = data / "ham10000"
+    gather.main(
+        ["--ham10000", str(ham / "HAM10000_metadata.csv"), str(ham / "images"), "--isic2017", str(data / "isic2017"),
+         "--isic9", str(data / "isic9"), *official, "--out", str(listed)]
+    )  # fmt: skip
+    shutil.rmtree(out / "audit", ignore_errors=True)
+    melascope("data", "audit", listed, *official, "--out", out / "audit")
+    return clean
+
+
+def trained(table: Path, weights: Path, out: Path, epochs: int | None) -> Path:
+    """Return the run's folder, trained and judged."""
+    parts, run, own = out / "parts.csv", out / "run", out / "champion.toml"
+    if not parts.exists():
+        shares = [word for share in SHARES for word in ("--fraction", share)]
+        melascope("data", "split", table, *shares, "--out", parts)
+    made = recipe.load("champion").replace(network={"weights": str(weights.resolve())})
+    own.write_text(made.dumps(), encoding="utf-8")
+    words: list[str | Path] = ["run", table, "--recipe", own, "--parts", parts, "--out", run]
+    words += ["--epochs", str(epochs)] if epochs else []
+    melascope(*words, *(["--resume"] if (run / "run.json").exists() else []))
+    return run
+
+
+def ship(run: Path, package: Path = PACKAGE) -> Path:
+    """Put a run's bundle, its card and their checksums into the distribution; return the bundle's file."""
+    made = load_bundle(run / "model.melascope")
+    home = package / "src" / "melascope_champion"
+    licence = (package / "LICENSE").read_text(encoding="utf-8")
+    target = home / "champion.melascope"
+    written = write_bundle(
+        target, made.onnx, made.decision, evaluation=made.evaluation, card=made.card, trained_on=made.trained_on,
+        licences={**made.licences, "LICENSE": licence}, arrays=made.arrays,
+    )  # fmt: skip
+    size = target.stat().st_size
+    if size > LARGEST:
+        raise SystemExit(f"{target} has {size:,} bytes; at most {LARGEST:,} are shipped.")
+    (home / "card.md").write_text(written.card or "", encoding="utf-8")
+    sums = [f"{hashlib.sha256((home / name).read_bytes()).hexdigest()}  src/melascope_champion/{name}"
+            for name in ("champion.melascope", "card.md")]  # fmt: skip
+    (package / "SHA256SUMS").write_text("\n".join(sums) + "\n", encoding="utf-8")
+    print(f"{target}: {size:,} bytes, identity {written.identity}", file=sys.stderr)
+    return target
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--weights", type=Path, required=True, help="mobilenetv2_imagenet.npz")
+    parser.add_argument("--out", type=Path, required=True, help="folder for table, audit and run")
+    parser.add_argument("--epochs", type=int, help="a try: instead of the recipe's")
+    parser.add_argument("--no-ship", dest="ship", action="store_false", help="leave models/melascope-champion as it is")
+    options = parser.parse_args(arguments)
+    options.out.mkdir(parents=True, exist_ok=True)
+    run = trained(gathered(options.data, options.out), options.weights, options.out, options.epochs)
+    metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+    print(json.dumps({"melanoma": metrics["parts"]["test"]["groups"]["melanoma"]["auc"]}), file=sys.stderr)
+    parts = pd.read_parquet(run / "table.parquet")["part"].value_counts().to_dict()
+    print(", ".join(f"{part} {count:,}" for part, count in parts.items()), file=sys.stderr)
+    if options.ship:
+        ship(run)
+
+
+if __name__ == "__main__":
+    main()
