@@ -82,7 +82,7 @@ def keras_predicting(model: Any, folder: Path) -> Callable[[], None]:
 
 
 def ours(bundle: Path, files: list[Path], threads: int, precision: Any) -> Callable[[], None]:
-    predictor = Predictor(bundle, threads, precision)
+    predictor = Predictor(bundle, threads, precision, quality=False)
 
     def run() -> None:
         refused = sum(finding.status != "ok" for finding in predictor.predict(files))

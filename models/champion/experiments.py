@@ -28,9 +28,10 @@ import pandas as pd
 
 from melascope import diagnosis, environment, statistics
 from melascope.datasets import fixed, pack
-from melascope.training import backend, networks, recipe
+from melascope.training import backend, checkpoint, networks, recipe
 from melascope.training.fit import fit, logits_only, predict_logits
 from melascope.training.recipe import Recipe
+from melascope.training.warm_start import WarmStart
 from models.champion.gather import HAM, ISIC2017
 
 CLASSES = ("MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC")
@@ -46,47 +47,51 @@ class Idea:
         what: In words.
         changes: Of the recipe, by section.
         others: Whether the sets beside HAM10000 are trained on too.
+        begins: The idea whose weights, trained without the same fold, are the first ones.
     """
 
     what: str
     changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     others: bool = False
+    begins: str | None = None
 
 
 _NO_CAMERA = dict.fromkeys(("white_balance", "saturation", "hue", "gamma", "blur", "noise", "aspect"), 0.0)
-_HALF = {
-    "zoom": [-0.15, 0.1], "aspect": 0.1, "brightness": 0.1, "contrast": 0.1, "white_balance": 0.05,
-    "saturation": 0.15, "hue": 0.01, "gamma": 0.1, "blur": 0.4, "noise": 0.01,
+_WHOLE = {
+    "zoom": [-0.25, 0.1], "aspect": 0.2, "brightness": 0.1, "contrast": 0.2, "white_balance": 0.1,
+    "saturation": 0.3, "hue": 0.02, "gamma": 0.2, "blur": 0.8, "noise": 0.02,
 }  # fmt: skip
+_SLOW = {"finetune_learning_rate": 4e-4}
 IDEAS: Mapping[str, Idea] = {
     "plain": Idea(
         "HAM10000 alone; flips, turns, zoom, brightness and contrast only",
-        {"augmentation": {**_NO_CAMERA, "brightness": 0.15}},
+        {"augmentation": {**_WHOLE, **_NO_CAMERA, "brightness": 0.15}, "schedule": _SLOW},
     ),
-    "camera": Idea("HAM10000 alone; and other cameras and clinics: white balance, colour, gamma, blur, noise, aspect"),
-    "others": Idea("the same, trained on ISIC 2017 and the nine-class set too", others=True),
-    "light": Idea(
-        "as others, the camera's changes half as strong",
-        {"augmentation": _HALF},
+    "camera": Idea(
+        "HAM10000 alone; and strong changes of white balance, colour, gamma, blur, noise, aspect",
+        {"augmentation": _WHOLE, "schedule": _SLOW},
+    ),
+    "others": Idea(
+        "the same, trained on ISIC 2017 and the nine-class set too",
+        {"augmentation": _WHOLE, "schedule": _SLOW},
         others=True,
     ),
-    "fast": Idea(
-        "as light, fine-tuned at a rate of 1e-3 instead of 4e-4",
+    "fast": Idea("as others, the changes half as strong, at a rate of 1e-3 instead of 4e-4", others=True),
+    "larger": Idea(
+        "fast, and from its weights six more epochs at 144 x 192",
         {
-            "augmentation": _HALF,
-            "schedule": {"finetune_learning_rate": 1e-3},
+            "data": {"size": [144, 192]},
+            "schedule": {"epochs": 6, "frozen_epochs": 0, "finetune_learning_rate": None, "finetune_norms": False},
+            "optimiser": {"learning_rate": 5e-4},
         },
         others=True,
+        begins="fast",
     ),
-    "natural": Idea("as others, classes drawn as often as they are", {"balance": {"sampling": "none"}}, others=True),
-    "even": Idea("as others, classes drawn equally often", {"balance": {"sampling": "balanced"}}, others=True),
-    "smooth": Idea("as others, labels smoothed by .1", {"optimiser": {"label_smoothing": 0.1}}, others=True),
-    "mixed": Idea("as others, mixup of .2", {"augmentation": {"mixup": 0.2}}, others=True),
-    "colour": Idea(
-        "as others, colours changed half as much again",
-        {"augmentation": {"white_balance": 0.15, "saturation": 0.5, "hue": 0.04, "gamma": 0.3, "brightness": 0.15}},
-        others=True,
-    ),
+    "whole": Idea("the recipe as it stands: fast, 24 epochs at 144 x 192", others=True),
+    "natural": Idea("as whole, classes drawn as often as they are", {"balance": {"sampling": "none"}}, others=True),
+    "even": Idea("as whole, classes drawn equally often", {"balance": {"sampling": "balanced"}}, others=True),
+    "smooth": Idea("as whole, labels smoothed by .1", {"optimiser": {"label_smoothing": 0.1}}, others=True),
+    "mixed": Idea("as whole, mixup of .2", {"augmentation": {"mixup": 0.2}}, others=True),
 }
 
 
@@ -101,19 +106,20 @@ def photographs(table: Path) -> pd.DataFrame:
 
 def resolved(idea: Idea, weights: Path, epochs: int | None, size: Sequence[int] | None) -> Recipe:
     """Return an idea's recipe."""
-    schedule = {"epochs": epochs} if epochs else {}
     changes = {name: dict(section) for name, section in idea.changes.items()}
     if size:
-        changes["data"] = {**changes.get("data", {}), "size": list(size)}
-    changes["schedule"] = {**changes.get("schedule", {}), **schedule}
-    changes["network"] = {"weights": str(weights.resolve()), **changes.get("network", {})}
+        changes["data"] = {"size": list(size), **changes.get("data", {})}
+    changes["schedule"] = {**({"epochs": epochs} if epochs else {}), **changes.get("schedule", {})}
+    # Single views: the mirror images are asked by themselves, and told beside them.
+    changes["network"] = {"weights": str(weights.resolve()), "views": 1, **changes.get("network", {})}
     return recipe.load("champion").replace(**changes)
 
 
-def train(name: str, fold: int, frame: pd.DataFrame, made: Recipe, folder: Path) -> None:
+def train(name: str, fold: int, frame: pd.DataFrame, made: Recipe, folder: Path, first: Path | None = None) -> None:
     """Train an idea without one fold, as far as it is not done, and leave in `folder` what it said of that fold.
 
     `said.parquet` has the logits of each photograph, and under `views_` the mean logits of its four mirror images.
+    `first` holds the weights to begin with.
     """
     record = folder / "result.json"
     if record.exists():
@@ -137,9 +143,10 @@ def train(name: str, fold: int, frame: pd.DataFrame, made: Recipe, folder: Path)
             passed = time.monotonic() - began
             print(f"{name}, fold {fold}: {done}/{total}, {passed:.0f} s", file=sys.stderr, flush=True)
 
+    warm = WarmStart(checkpoint.read(first)) if first is not None else None
     fit(
         made, packed.images, labels, np.flatnonzero(learnt), np.zeros(0, dtype=np.intp), CLASSES, folder, 0,
-        resume=True, progress=told, threads=environment.threads(),
+        resume=True, progress=told, threads=environment.threads(), warm=warm,
     )  # fmt: skip
     seconds = time.monotonic() - began
     network = networks.build(made, len(CLASSES))
@@ -264,13 +271,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
         made = resolved(IDEAS[name], options.weights, options.epochs, options.size)
         if options.train:
             for fold in options.folds:
-                train(name, fold, frame, made, options.out / name / f"fold-{fold}")
+                begins, place = IDEAS[name].begins, f"fold-{fold}"
+                first = options.out / begins / place / "weights.npz" if begins else None
+                train(name, fold, frame, made, options.out / name / place, first)
         done = [fold for fold in options.folds if (options.out / name / f"fold-{fold}" / "result.json").exists()]
         for views in (False, True) if done else ():
-            results.append({**judge(name, done, options.out, views), "epochs": made.schedule.epochs})
+            about = {"epochs": made.schedule.epochs, "size": list(made.data.shape)}
+            results.append({**judge(name, done, options.out, views), **about})
             print(json.dumps(results[-1]), flush=True)
     if options.write is not None:
-        options.write.write_text(json.dumps(results, indent=1), encoding="utf-8")
+        # What was tried before stays: the table is of every idea.
+        before = json.loads(options.write.read_text(encoding="utf-8")) if options.write.exists() else []
+        now = {_key(one): one for one in [*before, *results]}
+        options.write.write_text(json.dumps(list(now.values()), indent=1), encoding="utf-8")
+
+
+def _key(one: Mapping[str, Any]) -> tuple[Any, ...]:
+    return one["idea"], one["views"], tuple(one["size"]), one["epochs"]
 
 
 if __name__ == "__main__":

@@ -23,6 +23,8 @@ from melascope.datasets import read
 
 LOCKED = 10
 """One lesion of so many is locked."""
+HAM_LICENCE = "CC BY-NC 4.0"
+"""Of all of HAM10000; the licences of the other sets' photographs stand in the archive, one by one."""
 HAM, ISIC2017, NINE = "HAM10000", "ISIC 2017", "nine-class set"
 
 
@@ -43,7 +45,7 @@ def gather(ham: pd.DataFrame, isic2017: pd.DataFrame, nine: pd.DataFrame) -> pd.
     # A photograph of Test is judged as it stands there; its other copies are no use to anybody.
     frames = [
         nine[tested].assign(source=NINE),
-        ham.assign(source=HAM),
+        ham.assign(source=HAM, license=HAM_LICENCE),
         isic2017.assign(source=ISIC2017),
         nine[~tested].assign(source=NINE),
     ]

@@ -9,8 +9,8 @@ DATA holds the photographs and tables as their publishers give them:
     isic9/Train/, isic9/Test/                                                   the nine-class set
     isic2019/ISIC_2019_Training_{GroundTruth,Metadata}.csv                      official labels and lesion ids
 
-Stopped or killed, the same command goes on where it was. Test photographs and the locked tenth of HAM10000's lesions are
-judged once, at the end.
+Stopped or killed, the same command goes on where it was. Test photographs and the locked tenth of HAM10000's lesions
+are judged once, at the end.
 """
 
 from __future__ import annotations

@@ -82,6 +82,10 @@ class Finding:
     `diagnosis` is the first choice; where the model weighs its classes' prior
     away, it need not be the most probable one. `decision` is None only where
     `status` is `refused`. `context` has the `age` and `site` that were given.
+    `quality` is `{"score", "problems": [{"kind", "severity", "sentence"}]}`, and
+    `neighbours` has `{"image_id", "diagnosis", "distance", "source", "licence"}`
+    of the most similar photographs of known diagnosis, the most similar first;
+    each is None where nobody asked or the model cannot tell.
     Not part of the JSON, and there only where asked for: `heatmap`,
     `(h', w')` floats in [0, 1] for melanoma, and `embedding`, `(d,)`.
     """
@@ -105,6 +109,7 @@ class Finding:
     novelty: dict[str, Any] | None = None
     quality: dict[str, Any] | None = None
     modality: str | None = None
+    neighbours: tuple[dict[str, Any], ...] | None = None
     patient_id: str | None = None
     context: dict[str, Any] | None = None
     schema: int = SCHEMA
@@ -198,6 +203,7 @@ _KEYS = (
     "novelty",
     "quality",
     "modality",
+    "neighbours",
     "context",
     "model",
 )

@@ -19,6 +19,7 @@ def root(tmp_path: Path) -> Path:
         "a/.hidden.jpg",
         ".cache/four.jpg",
         "a/one.heatmap.jpg",
+        "a/one.Neighbours.png",
         "odd name [1].tif",
     ):
         path = tmp_path / "photos" / name

@@ -11,13 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image, ImageFilter
 from tests import tiny_bundle as tiny
 
 import melascope.bundle.predictor as module
 from melascope.bundle import Bundle, Engine, Predictor, default_bundle, melanoma_map, predict
+from melascope.bundle.neighbours import make
 from melascope.errors import BundleError, DataError
 from melascope.finding import Finding
-from melascope.images import Geometry, prepare
+from melascope.images import Geometry, decode, prepare, synthetic
+from melascope.images.quality import assess
 
 
 @pytest.fixture(scope="module")
@@ -197,7 +200,7 @@ def test_a_fault_of_ours_is_not_taken_for_a_bad_file(
     def broken(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "prepare", broken)
+    monkeypatch.setattr(module, "prepare_with_photograph", broken)
     with pytest.raises(KeyboardInterrupt):
         list(predictor.predict(files))
 
@@ -369,7 +372,7 @@ def test_age_and_site_count_where_a_table_tells_them(tmp_path: Path, files: list
     decision = tiny.decision(known_context={"age_band": {"40 to 49": 100}, "site": {"back": 100}})
     for named in decision["operating_points"].values():
         named["screening"]["threshold"] = 1.0
-    predictor = Predictor(tiny.bundle(tmp_path / "a.melascope", decision=decision))
+    predictor = Predictor(tiny.bundle(tmp_path / "a.melascope", decision=decision), quality=False)
     about = {
         "ISIC_0000000": {"lesion_id": "L1", "patient_id": "P1", "age": "45", "site": "Back"},
         "ISIC_0000001": {"lesion_id": float("nan"), "age": 3, "site": None},
@@ -440,10 +443,120 @@ def test_what_else_the_bundle_sees_stands_in_the_finding_and_refers(tmp_path: Pa
     for named in decision["operating_points"].values():
         named["screening"]["threshold"] = 1.0
     bundle = tiny.bundle(tmp_path / "a.melascope", decision=decision)
-    predictor = Predictor(replace(bundle, novelty=Novelty(), modality=Modality()))
+    predictor = Predictor(replace(bundle, novelty=Novelty(), modality=Modality()), quality=False)
     (finding,) = predictor.predict(files[:1])
     assert finding.decision == "refer"
     assert finding.novelty == {"score": 0.002, "outside": True, "method": "any"}
     assert finding.modality == "clinical"
     assert "0.2 % of those look as unusual" in finding.reasons[0]
     assert "a clinical one" in finding.reasons[1]
+
+
+def drawn_lesions(folder: Path, count: int, height: int = 180, width: int = 240) -> list[Path]:
+    folder.mkdir()
+    files = [folder / f"ISIC_{i:07d}.jpg" for i in range(count)]
+    for i, file in enumerate(files):
+        Image.fromarray(synthetic.lesion(i, tiny.CLASSES[i % 4], (height, width))).save(file, quality=95)
+    return files
+
+
+def test_a_finding_says_how_good_the_photograph_is(bundle: Bundle, tmp_path: Path) -> None:
+    good, *_, poor = drawn_lesions(tmp_path / "drawn", 3)
+    Image.open(poor).filter(ImageFilter.GaussianBlur(5)).save(poor)
+    predictor = Predictor(bundle, 1)
+    first, second = predictor.predict([good, poor])
+    assert first.quality == assess(decode(good.read_bytes())).to_dict()
+    assert second.quality is not None
+    assert second.quality["problems"][0]["kind"] == "blur"
+    assert second.quality["score"] < 0.5
+    assert any("focus again" in reason for reason in second.reasons)
+    assert json.loads(second.to_json())["quality"] == second.quality
+    assert predictor.predict_one(poor.read_bytes(), "a.jpg").quality == second.quality
+    assert predictor.predict_array(decode(poor.read_bytes())).quality == second.quality
+
+
+def test_quality_costs_nothing_where_nobody_asks(
+    bundle: Bundle, files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*arguments: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(module, "assess", never)
+    blind = Predictor(bundle, 1, quality=False)
+    assert all(raw.quality is None for _, raw in Predictor(bundle, 1).stream(files[:3]))
+    assert [finding.quality for finding in blind.predict(files[:3])] == [None] * 3
+    assert blind.predict_one(files[0].read_bytes()).quality is None
+    assert blind.predict_array(tiny.photograph(0)).quality is None
+
+
+def test_quality_changes_no_number_of_the_network(bundle: Bundle, tmp_path: Path) -> None:
+    files = drawn_lesions(tmp_path / "drawn", 3, 900, 1200)
+    files.append(tmp_path / "bad.jpg")
+    files[-1].write_bytes(b"\xff\xd8\xff broken")
+    plain = Predictor(bundle, 1, batch_size=3).stream(files)
+    judged = Predictor(bundle, 1, batch_size=3).stream(files, quality=True)
+    for file, (_, one), (_, other) in zip(files, plain, judged, strict=True):
+        if one.logits is None:
+            assert (other.logits, other.quality) == (None, None)
+        else:
+            assert one.logits.tobytes() == other.logits.tobytes()
+            # The network's 32 pixels need an eighth of the file's; quality is of more, and knows the file's size.
+            reduction = decode(file.read_bytes(), (150, 150))
+            assert reduction.shape == (225, 300, 3)
+            assert other.quality == assess(reduction, (900, 1200)).to_dict()
+
+
+@pytest.fixture(scope="module")
+def knowing(tmp_path_factory: pytest.TempPathFactory, predictor: Predictor, files: list[Path]) -> Bundle:
+    raws = [raw for _, raw in predictor.stream(files)]
+    data = make(
+        np.stack([raw.embedding for raw in raws]),
+        [file.stem for file in files],
+        [f"L{i // 2}" for i in range(len(files))],
+        [tiny.CLASSES[i // 2 % 4] for i in range(len(files))],
+        ["drawn"] * len(files),
+        sha256=[raw.sha256 for raw in raws],
+    )
+    return tiny.bundle(tmp_path_factory.mktemp("knowing") / "a.melascope", arrays={"neighbours.npz": data})
+
+
+def test_a_finding_names_its_neighbours(knowing: Bundle, files: list[Path], tmp_path: Path) -> None:
+    (finding,) = Predictor(knowing, 1).predict(files[:1])
+    assert finding.neighbours is not None
+    assert len(finding.neighbours) == 5
+    # Neither itself nor the other photograph of its lesion.
+    assert not {"ISIC_0000000", "ISIC_0000001"} & {one["image_id"] for one in finding.neighbours}
+    distances = [one["distance"] for one in finding.neighbours]
+    assert distances == sorted(distances)
+    shown = json.loads(finding.to_json())["neighbours"]
+    assert set(shown[0]) == {"image_id", "diagnosis", "distance", "source", "licence"}
+    assert (shown[0]["source"], shown[0]["licence"]) == ("drawn", None)
+    renamed = tmp_path / "other.jpg"
+    renamed.write_bytes(files[0].read_bytes())
+    (again,) = Predictor(knowing, 1).predict([renamed])
+    assert again.neighbours == finding.neighbours
+    nameless = Predictor(knowing, 1).predict_array(decode(files[0].read_bytes()))
+    assert nameless.neighbours is not None
+    assert {"ISIC_0000000", "ISIC_0000001"} & {one["image_id"] for one in nameless.neighbours}
+
+
+def test_neighbours_where_they_are_wanted_and_known(knowing: Bundle, bundle: Bundle, files: list[Path]) -> None:
+    for asked, expected in ((2, 2), (1000, 34)):
+        (finding,) = Predictor(knowing, 1, neighbours=asked).predict(files[:1])
+        assert finding.neighbours is not None
+        assert len(finding.neighbours) == expected
+    (finding,) = Predictor(knowing, 1, neighbours=0).predict(files[:1])
+    assert finding.neighbours is None
+    (finding,) = Predictor(bundle, 1).predict(files[:1])
+    assert finding.neighbours is None
+    assert json.loads(finding.to_json())["neighbours"] is None
+
+
+def test_a_row_has_quality_and_neighbours(knowing: Bundle, files: list[Path]) -> None:
+    frame = predict(files[:2], bundle=knowing, threads=1, neighbours=2)
+    assert frame["quality"].dtype == float
+    assert "few_pixels" in frame["quality_problems"].iloc[0].split()
+    assert len(frame["neighbours"].iloc[0].split()) == len(frame["neighbour_diagnoses"].iloc[0].split()) == 2
+    bare = predict(files[:1], bundle=knowing, threads=1, quality=False, neighbours=0)
+    looks = ["quality", "quality_problems", "neighbours", "neighbour_diagnoses"]
+    assert bare[looks].isna().all(axis=None)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.metadata
 import io
 import json
 import os
@@ -13,6 +14,7 @@ import pytest
 from tests import tiny_bundle as tiny
 
 from melascope.bundle import Bundle, Predictor
+from melascope.bundle.neighbours import make
 from melascope.cli.main import main
 from melascope.cli.outputs import findings_table, safe_cell, whole
 from melascope.finding import Finding, Model
@@ -153,6 +155,10 @@ def test_parquet_of_refused_photographs_keeps_its_types(predict, photos: Path, t
         (["--precision", "fp8"], "fp8"),
         (["--out", "/nowhere/at/all.csv"], "does not exist"),
         (["--out", "."], "is a folder"),
+        (["--neighbours", "-1"], "neighbours"),
+        (["--neighbour-images", "."], "needs --strips or --heatmaps"),
+        (["--strips", "strips"], "needs --neighbour-images"),
+        (["--neighbour-images", ".", "--strips", "strips", "--neighbours", "0"], "contradict"),
     ],
 )
 def test_bad_usage(predict, photos: Path, options: list[str], words: str) -> None:
@@ -162,7 +168,8 @@ def test_bad_usage(predict, photos: Path, options: list[str], words: str) -> Non
     assert said.out == ""
 
 
-def test_without_a_model(predict, photos: Path, tmp_path: Path) -> None:
+def test_without_a_model(predict, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda **_: [])  # as where no model is installed
     said = predict(photos, model=None)
     assert said.code == 2
     assert "--bundle" in said.err
@@ -394,3 +401,82 @@ def test_another_operating_point(predict, photos: Path, tmp_path: Path) -> None:
     said = predict(photos, "--operating-point", "best", model=model)
     assert said.code == 2
     assert "it has screening, rule-in" in said.err
+
+
+def test_quality_and_its_switch(predict, photos: Path) -> None:
+    said = predict(photos, "--json")
+    assert all(json.loads(line)["quality"]["problems"] for line in said.out.splitlines())
+    assert all(
+        json.loads(line)["quality"] is None for line in predict(photos, "--json", "--no-quality").out.splitlines()
+    )
+    table = predict(photos).out
+    assert "ISIC_0000000.jpg is too poor: The photograph is blurred: hold the dermatoscope still" in table
+    assert "too poor" not in predict(photos, "--no-quality").out
+    for i in range(3, 8):
+        (photos / f"ISIC_{i:07d}.jpg").write_bytes(tiny.jpeg(i))
+    many = predict(photos).out
+    assert many.count("jpg is too poor") == 5
+    assert "8 photographs are too poor; quality in --format csv or jsonl says why." in many
+
+
+@pytest.fixture
+def knowing(photos: Path, tmp_path: Path, bundle: Bundle) -> Path:
+    raws = [raw for _, raw in Predictor(bundle, 1).stream(tiny.folder(tmp_path / "known", 12))]
+    ids = [f"ISIC_{i:07d}" for i in range(12)]
+    known = make(np.stack([raw.embedding for raw in raws]), ids, ids, ["NV", "MEL", "BKL"] * 4, [None] * 12)
+    return tiny.bundle(tmp_path / "knowing.melascope", arrays={"neighbours.npz": known}).path
+
+
+def test_neighbours(predict, photos: Path, knowing: Path) -> None:
+    found = [json.loads(line)["neighbours"] for line in predict(photos, "--json", model=knowing).out.splitlines()]
+    assert [len(one) for one in found] == [5, 5, 5]
+    assert "ISIC_0000001" not in {one["image_id"] for one in found[1]}
+    table = predict(photos, "--neighbours", 7, model=knowing).out
+    assert "Neighbours" in table
+    codes = " ".join(one["diagnosis"] for one in found[0])
+    assert f"{codes} ..." in " ".join(table.split())
+    assert "Neighbours" not in predict(photos, "--neighbours", 0, model=knowing).out
+    (row, *_) = csv.DictReader(io.StringIO(predict(photos, "--format", "csv", model=knowing).out))
+    assert row["neighbour_diagnoses"] == codes
+
+
+def test_strips(predict, photos: Path, tmp_path: Path, knowing: Path) -> None:
+    def drawn(folder: Path) -> list[str]:
+        return sorted(path.name for path in folder.glob("*.neighbours.png"))
+
+    expected = [f"ISIC_000000{i}.neighbours.png" for i in range(3)]
+    said = predict(photos, "--neighbour-images", tmp_path / "known", "--strips", tmp_path / "strips", model=knowing)
+    assert said.code == 0
+    assert drawn(tmp_path / "strips") == expected
+    assert "empty frames" not in said.err
+    # Beside the overlays, from a folder that lacks most of the neighbours, and none of them is taken for a photograph.
+    said = predict(photos, "--neighbour-images", photos, "--heatmaps", photos, "--by", "photograph", model=knowing)
+    assert drawn(photos) == expected
+    assert len(list(photos.glob("*.heatmap.jpg"))) == 3
+    assert "of 15 neighbours could not be shown from" in said.err
+    assert len(predict(photos, "--json").out.splitlines()) == 3
+    said = predict(photos, "--neighbour-images", photos, "--strips", tmp_path / "none")
+    assert "names no neighbours" in said.err
+    assert not (tmp_path / "none").exists()
+    said = predict(photos, "--neighbour-images", tmp_path / "gone", "--strips", tmp_path / "none", model=knowing)
+    assert (said.code, "does not exist" in said.err) == (2, True)
+
+
+def test_ages_that_are_no_number_are_told_once(predict, photos: Path, tmp_path: Path) -> None:
+    table = tmp_path / "lesions.csv"
+    rows = ["ISIC_0000000,A,forty", "ISIC_0000001,B,unknown", "ISIC_0000002,C,50", f"ISIC_9,D,{'x' * 99}", "ISIC_8,E,"]
+    table.write_text("\n".join(["image_id,lesion_id,age", *rows]))
+    said = predict(photos, "--table", table, "--json")
+    assert said.code == 0
+    assert said.err.count("cannot be read as a number of years") == 1
+    assert (
+        f'In the column age of {table}, 2 values cannot be read as a number of years ("forty"); they are not'
+        in said.err
+    )
+    assert [json.loads(line)["context"] for line in said.out.splitlines()] == [None, None, {"age": 50.0}]
+    table.write_text("image_id,lesion_id,age\nISIC_0000000,A,-3\n")
+    assert (
+        '1 value cannot be read as a number of years ("-3"); it is not used.' in predict(photos, "--table", table).err
+    )
+    table.write_text("image_id,lesion_id,age\nISIC_0000000,A,40.0\n")
+    assert "number of years" not in predict(photos, "--table", table).err

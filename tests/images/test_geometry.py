@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from melascope.images import Geometry, decode, prepare, resize
+from melascope.images import Geometry, decode, lesion, prepare, resize
+from melascope.images.geometry import prepare_with_photograph
 
 
 def bars(width: int, height: int) -> np.ndarray:
@@ -124,3 +126,45 @@ def test_json_round_trip() -> None:
 def test_impossible_geometries_are_refused(height: int, width: int, mode: str) -> None:
     with pytest.raises(ValueError, match="geometry"):
         Geometry(height, width, mode)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("mode", ["crop", "squash", "pad"])
+@pytest.mark.parametrize("target", [(16, 16), (144, 192), (224, 224)])
+@pytest.mark.parametrize(("height", "width"), [(120, 90), (150, 200), (450, 600), (1201, 1599), (300, 2400)])
+def test_with_its_photograph_the_input_is_the_same(mode: str, target: tuple[int, int], height: int, width: int) -> None:
+    geometry = Geometry(*target, mode)  # type: ignore[arg-type]
+    data = jpeg(lesion(1, "NV", (height, width)))
+    prepared = prepare_with_photograph(data, geometry, 150)
+    assert prepared.image.tobytes() == prepare(data, geometry).tobytes()
+    assert prepared.size == (height, width)
+    assert min(prepared.photograph.shape[:2]) >= min(150, height, width)
+    # One decoding for both, where it is large enough for both.
+    shared = decode(data, geometry._at_least)
+    if min(shared.shape[:2]) >= 150:
+        assert prepared.photograph.shape == shared.shape
+    assert prepared.photograph.size <= max(shared.size, 4 * 300 * 2400 * 3)
+
+
+def test_the_photograph_is_upright_and_so_is_its_size() -> None:
+    block = Image.Exif()
+    block[0x0112] = 6
+    data = jpeg(bars(900, 600), exif=block)
+    prepared = prepare_with_photograph(data, Geometry(32, 32), 150)
+    assert prepared.size == (900, 600)
+    assert prepared.photograph.shape == (225, 150, 3)
+    buffer = io.BytesIO()
+    Image.fromarray(bars(40, 30)).save(buffer, "PNG")
+    png = prepare_with_photograph(buffer.getvalue(), Geometry(8, 8), 150)
+    assert (png.size, png.photograph.shape) == ((30, 40), (30, 40, 3))
+
+
+@pytest.mark.real_data
+def test_real_photographs_give_the_same_input_with_their_photograph(shared_data: Path) -> None:
+    for file in [
+        *sorted((shared_data / "originals").glob("*.jpg")),
+        *sorted((shared_data / "isic2017").rglob("*.jpg"))[:5],
+    ]:
+        data = file.read_bytes()
+        for geometry in (Geometry(144, 192), Geometry(128, 128, "squash"), Geometry(32, 32, "pad")):
+            prepared = prepare_with_photograph(data, geometry, 150)
+            assert prepared.image.tobytes() == prepare(data, geometry).tobytes()

@@ -9,7 +9,20 @@ from PIL import Image, ImageDraw, ImageFilter
 from melascope.images import decode, lesion
 from melascope.images.lesion_place import locate
 from melascope.images.quality import KINDS, LIMITS, MEASURES, TOO_POOR, Limit, assess, judge, measure
-from melascope.images.regions import components, enlarged, grown, otsu, reduced, slide, smooth, without_thin_dark
+from melascope.images.regions import (
+    components,
+    enlarged,
+    framed,
+    grown,
+    otsu,
+    reduced,
+    slide,
+    smooth,
+    window_extremes,
+    window_sums,
+    windowed_means,
+    without_thin_dark,
+)  # fmt: skip
 
 SKIN, BROWN = (214, 170, 150), (110, 60, 45)
 RIGHT = {
@@ -307,3 +320,28 @@ def test_few_real_photographs_are_too_poor_and_spoilt_ones_are_found(shared_data
     assert np.mean([bool(_kinds(_blurred(image, 0.02)) & {"blur"}) for image in images]) >= 0.9
     assert np.mean([bool(_kinds((image * 0.2).astype(np.uint8)) & {"dark"}) for image in images]) >= 0.9
     assert np.mean(["blur" in _kinds(image) for image in images]) <= 0.05
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_what_is_left_out_for_speed_changes_no_verdict(seed):
+    rng = np.random.default_rng(seed)
+    picture = Image.fromarray(_photograph(300, 225, seed=seed))
+    draw = ImageDraw.Draw(picture)
+    for start in rng.uniform(0, 300, 3 * seed):
+        draw.line((start, 0, start + rng.uniform(-90, 90), 225), fill=(30, 22, 18), width=2)
+    if seed % 2:
+        draw.text((8, 4), "A. N. OTHER 12.03.1961", fill="white", font_size=8 + 2 * seed)
+    image = np.asarray(picture)
+    assert assess(image) == judge(measure(image))
+
+
+def test_windows_run_over_one_row_of_pixels():
+    values = np.random.default_rng(0).normal(size=40)
+    for count, step in itertools.product(range(1, 10), (1, 3)):
+        starts = range(40 - (count - 1) * step)
+        each = [values[start : start + (count - 1) * step + 1 : step] for start in starts]
+        assert window_sums(values, step, count) == pytest.approx([part.sum() for part in each])
+        assert (window_extremes(values, step, count, np.maximum) == [part.max() for part in each]).all()
+    image = np.arange(30, dtype=float).reshape(5, 6)
+    assert (framed(image, 2, 3) == np.pad(image, ((2, 2), (3, 3)), mode="edge")).all()
+    assert windowed_means(image, 3) == pytest.approx(image[1:-1, 1:-1])

@@ -73,12 +73,18 @@ def part(n: int = 142) -> dict[str, Any]:
             "per_class": {"MEL": {"n": 42, "coverage": estimate(0.9), "size": estimate(0.9)}},
         },
         "subgroups": {"sex": {"female": {"n": 70, "n_positive": 20, "auc": estimate(0.8, 70), "too_few": False}}},
+        "gaps": {"sex": {"auc": gap(0.1, -0.05), "sensitivity": None, "specificity": gap(0.0, -0.1)}},
         "sample_size": {"melanoma": {"text": "42 melanomas: an interval no wider than 0.10 needs 73."}},
         "missing": {"age": {"missing": 3, "of": n}},
         "too_few": [{"kind": "class", "name": "VASC", "n": 5}],
         "refused": {"n": 1, "kinds": {"truncated": 1}},
         "per_lesion": {"n_images": 112, "accuracy": estimate(0.71, 112)},
     }
+
+
+def gap(value: float, low: float) -> dict[str, Any]:
+    found = {"value": value, "low": low, "high": value + 0.2, "n": 140, "higher": "female", "lower": "male"}
+    return {**found, "groups": 2, "pairs": 1, "shown": [dict(found)] if low > 0 else []}
 
 
 def metrics() -> dict[str, Any]:

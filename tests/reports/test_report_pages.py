@@ -456,3 +456,26 @@ def test_runs_stand_beside_each_other_in_words() -> None:
     assert head == ["run", "A", "B"]
     assert audited == ["audited", "yes", "no"]
     assert [cell.replace("\xa0", " ") for cell in auc] == ["melanoma AUC", "0.500 (0.250 to 0.750), n = 8", "–"]
+
+
+def test_a_gap_is_shown_only_where_its_interval_leaves_zero_out(read, undrawn):
+    assert "Gaps between subgroups" in read.text
+    assert "no gap shown" in read.text
+    assert "none: all alike" in read.text
+    assert "No gap shown by sex" in read.text
+    metrics = example.metrics()
+    metrics["parts"]["test"]["gaps"]["sex"]["auc"] = example.gap(0.1, 0.002)
+    metrics["parts"]["test"]["gaps"]["skin_tone"] = {"auc": example.gap(0.1, -0.1)}
+    text = example.Reader(run_report(RunReport(title="gaps", metrics=metrics))).text
+    assert "in 1 of 3 comparisons" in text
+    assert "female above male by 0.100 (0.002 to 0.300)" in text.replace("\u00a0", " ")
+    assert "measures nobody's skin" in text
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_whether_the_embedding_tells_the_source_is_said(told, undrawn):
+    metrics = example.metrics()
+    metrics["source_told"] = {"balanced_accuracy": example.estimate(0.8), "told": told, "text": "It tells."}
+    text = example.Reader(run_report(RunReport(title="sources", metrics=metrics))).text
+    assert "It tells. (n = 42" in text
+    assert ("in place of the lesion" in text) is told

@@ -10,6 +10,7 @@ import pytest
 from tests import tiny_bundle as tiny
 
 from melascope.bundle import Predictor
+from melascope.bundle.engine import Engine
 from melascope.bundle.graph import signature
 from melascope.errors import BundleError
 from melascope.training import backend, networks, recipe
@@ -154,3 +155,23 @@ def test_a_model_with_other_outputs_is_refused() -> None:
         export_model(keras.Model(image, pooled))
     with pytest.raises(BundleError, match="needs logits and embedding"):
         export_model(keras.Model(image, {"logits": pooled}))
+
+
+@pytest.mark.parametrize("views", [2, 4])
+def test_mirror_images_are_averaged_in_the_graph(
+    trained: tuple[recipe.Recipe, Any, Path], views: int, tmp_path: Path
+) -> None:
+    asked, single, weights = trained
+    several = asked.replace(network={"views": views})
+    found = export_onnx(several, CLASSES, weights, tmp_path / "model.onnx", images(), threads=1)
+    seen = Engine(found.onnx, threads=1, batch_size=12).infer(images())
+    turns = [(1, 1), (1, -1), (-1, -1), (-1, 1)][:views]
+    told = [single(np.ascontiguousarray(images()[:, ::down, ::across])) for down, across in turns]
+    wanted = np.mean([np.asarray(one["logits"]) for one in told], axis=0)
+    assert np.abs(wanted - np.asarray(told[0]["logits"])).max() > 0.05  # a mirror image is another photograph
+    np.testing.assert_allclose(seen.logits, wanted, atol=1e-3)
+    maps = [np.asarray(one["heatmap"])[:, :, ::d, ::a] for one, (d, a) in zip(told, turns, strict=True)]
+    np.testing.assert_allclose(seen.heatmap, np.mean(maps, axis=0), atol=1e-3)
+    if views == 4:
+        mirrored = Engine(found.onnx, threads=1, batch_size=12).infer(np.ascontiguousarray(images()[:, :, ::-1]))
+        np.testing.assert_allclose(mirrored.logits, seen.logits, atol=1e-3)

@@ -12,6 +12,7 @@ from melascope.bundle.format import load as load_bundle
 from melascope.bundle.format import write as write_bundle
 from melascope.bundle.heatmap import OverlayWriter, melanoma_map, overlay, write_overlays
 from melascope.bundle.models import default_bundle
+from melascope.bundle.neighbour_strip import StripWriter
 from melascope.bundle.photographs import Found, find
 from melascope.bundle.precision import Change, PrecisionCheck
 from melascope.bundle.predictor import Predictor, Raw
@@ -31,6 +32,7 @@ __all__ = [
     "PrecisionCheck",
     "Predictor",
     "Raw",
+    "StripWriter",
     "TrainedOn",
     "default_bundle",
     "find",
@@ -49,6 +51,8 @@ def predict(
     threads: int | None = None,
     heatmaps: str | os.PathLike[str] | None = None,
     progress: Progress = silent,
+    quality: bool = True,
+    neighbours: int = 5,
 ) -> pd.DataFrame:
     """Return what a model says about photographs, one row each.
 
@@ -58,6 +62,8 @@ def predict(
         threads: Photographs looked at at a time; None for all cores.
         heatmaps: A folder for heat-map overlays, or None.
         progress: Called with the stage `predicting`.
+        quality: Whether the photographs' quality is judged, and too poor ones are referred.
+        neighbours: How many similar photographs of known diagnosis are named, where the model knows any.
 
     Returns:
         The columns of `Finding`, flat: `path`, `status`, `error`, `decision`,
@@ -75,7 +81,8 @@ def predict(
     from melascope.bundle.rows import columns, row
 
     files = find([paths] if isinstance(paths, (str, os.PathLike)) else paths).files
-    predictor = Predictor(bundle if bundle is not None else default_bundle(), threads)
+    model = bundle if bundle is not None else default_bundle()
+    predictor = Predictor(model, threads, quality=quality, neighbours=neighbours)
     writer = OverlayWriter(heatmaps, predictor.bundle.geometry, files) if heatmaps is not None else None
     rows = []
     for done, finding in enumerate(predictor.predict(files, heatmaps=writer is not None), 1):

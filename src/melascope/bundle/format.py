@@ -44,6 +44,7 @@ MANIFEST = "manifest.json"
 REQUIRED = (MANIFEST, "model.onnx", "decision.json")
 DECIDING = ("model.onnx", "decision.json", novelty.MEMBER, modality.MEMBER)
 """The members that a decision depends on; together, by hash, they are the model's identity."""
+_LOOKS = (novelty.MEMBER, neighbours.MEMBER, modality.MEMBER)
 _MB = 1 << 20
 LIMITS: Mapping[str, int] = {
     MANIFEST: _MB,
@@ -83,6 +84,7 @@ class Bundle:
         novelty: Says how unlike the training photographs one is, or None.
         neighbours: Finds similar photographs of known diagnosis, or None.
         modality: Says whether a photograph is dermoscopic, or None.
+        arrays: The bytes of the last three, by member, as `write` takes them.
     """
 
     path: Path
@@ -96,6 +98,7 @@ class Bundle:
     novelty: Novelty | None = None
     neighbours: Neighbours | None = None
     modality: Modality | None = None
+    arrays: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
     @cached_property
     def identity(self) -> str:
@@ -299,6 +302,7 @@ def _understood(path: Path, manifest: dict[str, Any], members: Mapping[str, byte
         novelty=novelty.Novelty.of(members[novelty.MEMBER]) if novelty.MEMBER in members else None,
         neighbours=neighbours.Neighbours.of(members[neighbours.MEMBER]) if neighbours.MEMBER in members else None,
         modality=modality.Modality.of(members[modality.MEMBER]) if modality.MEMBER in members else None,
+        arrays={name: members[name] for name in _LOOKS if name in members},
     )
     Decider.of(decision, evaluation)
     shapes = signature(bundle.onnx)

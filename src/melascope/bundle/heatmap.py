@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from melascope.bundle.drawn import HEATMAP, Names, save
 from melascope.errors import ImageError
 from melascope.finding import Finding
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 FULL_COLOUR = 3.0
 """Local log-odds (nats) of melanoma against the rest that are shown at full intensity, unless a photograph has more."""
 
-_ENDING = ".heatmap.jpg"
 _LONGEST_SIDE = 1600
 
 # Anchors of the colour table: lightness, chroma and hue in degrees (OKLCh), from violet over blue and green to yellow.
@@ -157,12 +157,9 @@ class OverlayWriter:
     def __init__(
         self, folder: str | os.PathLike[str], geometry: Geometry, photographs: Iterable[str | os.PathLike[str]] = ()
     ) -> None:
-        self.folder = Path(folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self._names = Names(folder, HEATMAP, photographs)
+        self.folder = self._names.folder
         self._geometry = geometry
-        # Only names with our ending can collide; those are kept, and case does not tell files apart everywhere.
-        self._kept = {os.path.realpath(path).casefold() for path in photographs if is_overlay(Path(path))}
-        self._taken: set[str] = set()
 
     def write(self, finding: Finding) -> Path | None:
         """Write the overlay of one finding; None where it has no heat map or its file cannot be read again."""
@@ -175,25 +172,9 @@ class OverlayWriter:
         except ImageError:
             return None
         picture = overlay(_smaller(pixels), finding.heatmap, self._geometry)
-        target = self.folder / self._name(finding)
-        _save_jpeg(picture, target)
+        target = self._names.of(finding.path)
+        save(picture, target)
         return target
-
-    def _name(self, finding: Finding) -> str:
-        stem = Path(finding.path).stem
-        number = 1
-        while True:
-            name = f"{stem}{_ENDING}" if number == 1 else f"{stem}-{number}{_ENDING}"
-            kept = os.path.realpath(self.folder / name).casefold() in self._kept
-            if name.casefold() not in self._taken and not kept:
-                self._taken.add(name.casefold())
-                return name
-            number += 1
-
-
-def is_overlay(path: Path) -> bool:
-    """Return whether a file is one that `write_overlays` made, by its name."""
-    return path.name.casefold().endswith(_ENDING)
 
 
 def legend(height: int = 12, width: int = 256) -> np.ndarray:
@@ -250,16 +231,3 @@ def _smaller(pixels: np.ndarray) -> np.ndarray:
     if (height, width) == pixels.shape[:2]:
         return pixels
     return np.array(Image.fromarray(pixels).resize((width, height), Image.Resampling.LANCZOS, reducing_gap=2.0))
-
-
-def _save_jpeg(picture: np.ndarray, target: Path) -> None:
-    from PIL import Image
-
-    partial = target.with_name(f".{target.name}.partial")
-    try:
-        with partial.open("wb") as file:
-            Image.fromarray(picture).save(file, "JPEG", quality=90)
-        partial.replace(target)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise

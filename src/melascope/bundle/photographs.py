@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from melascope.bundle.heatmap import is_overlay
+from melascope.bundle.drawn import is_drawn
 from melascope.counted import plural
 from melascope.errors import DataError
 
@@ -34,7 +34,7 @@ def find(paths: Iterable[str | os.PathLike[str]]) -> Found:
     """Return the photographs that files, folders (searched recursively) and patterns such as `b*/*.jpg` mean.
 
     A file is taken whatever its ending is; in a folder the ending decides.
-    Hidden files and the heat maps that Melascope wrote are passed over.
+    Hidden files and the pictures that Melascope drew are passed over.
 
     Raises:
         DataError: When nothing at all was found; one sentence for each path.
@@ -67,7 +67,7 @@ def _folder(folder: Path, notes: list[str]) -> list[Path]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = Path(where, name)
-            if name.startswith(".") or is_overlay(path):
+            if name.startswith(".") or is_drawn(path):
                 continue
             if path.suffix.lower() in SUFFIXES:
                 found.append(path)
@@ -83,7 +83,7 @@ def _folder(folder: Path, notes: list[str]) -> list[Path]:
 
 def _pattern(pattern: str, notes: list[str]) -> list[Path]:
     matches = [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207 (may be absolute)
-    files = [path for path in matches if not path.is_dir() and not is_overlay(path)]
+    files = [path for path in matches if not path.is_dir() and not is_drawn(path)]
     # `photos/*` is not meant to refuse the spreadsheet beside the photographs; `photos/*.dat` says what it means.
     found = [path for path in files if path.suffix.lower() in SUFFIXES] or files
     if "**" not in pattern:

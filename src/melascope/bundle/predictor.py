@@ -26,7 +26,8 @@ from melascope.errors import ImageError
 from melascope.finding import Finding, LesionFinding, Model, Refusal
 from melascope.image_id import canonical_id
 from melascope.images.decode import read_file
-from melascope.images.geometry import prepare, resize
+from melascope.images.geometry import prepare, prepare_with_photograph, resize
+from melascope.images.quality import WORKING_SIDE, assess
 
 Photograph = str | os.PathLike[str] | tuple[str, bytes]
 """A file, or a name and the file's content."""
@@ -67,6 +68,9 @@ class Predictor:
             on processors (see `melascope.bundle.engine`), and lets no
             photograph's finding depend on its neighbours.
         operating_point: `screening` (also by default), `balanced` or `rule-in`, where the model has it.
+        quality: Whether findings say how good the photograph is, and too poor a one is referred. It takes
+            its own time: docs/quality.md says how much.
+        neighbours: How many similar photographs of known diagnosis a finding names, where the bundle knows any.
 
     Raises:
         BundleError: When the bundle is refused, or has no such operating point.
@@ -83,7 +87,10 @@ class Predictor:
         precision: Precision = "f32",
         batch_size: int = 1,
         operating_point: str | None = None,
+        quality: bool = True,
+        neighbours: int = 5,
     ) -> None:
+        self.quality, self.neighbours = quality, neighbours
         self.bundle = bundle if isinstance(bundle, Bundle) else load(bundle)
         self.decider = Decider.of(self.bundle.decision, self.bundle.evaluation, operating_point)
         self.engine = Engine(self.bundle.onnx, threads, precision, batch_size)
@@ -104,19 +111,22 @@ class Predictor:
         """Return calibrated probabilities `(n, c)` float64 of logits `(n, c)`."""
         return self.decider.calibration.probabilities(logits)
 
-    def stream(self, paths: Iterable[Photograph], heatmaps: bool = False) -> Iterator[tuple[int, Raw]]:
+    def stream(
+        self, paths: Iterable[Photograph], heatmaps: bool = False, quality: bool = False
+    ) -> Iterator[tuple[int, Raw]]:
         """Yield `(i, raw)` for each photograph, in order; one that cannot be used is refused, and the rest goes on.
 
         Args:
             paths: Files, or pairs of a name and a file's content; may be a generator of millions.
             heatmaps: Whether to keep the class activation maps.
+            quality: Whether to judge the photographs' quality; scores of a network need none.
         """
         size = self.engine.batch_size
         numbered = enumerate(paths)
         groups = iter(lambda: list(islice(numbered, size)), [])
 
         def look(group: list[tuple[int, Photograph]]) -> list[tuple[int, Raw]]:
-            return self._look([item for _, item in group], [i for i, _ in group], heatmaps)
+            return self._look([item for _, item in group], [i for i, _ in group], heatmaps, quality)
 
         for group in ordered_map(look, groups, self.engine.threads):
             yield from group
@@ -143,7 +153,7 @@ class Predictor:
                 names[i] = item
                 yield item
 
-        for i, raw in self.stream(remembered(), heatmaps):
+        for i, raw in self.stream(remembered(), heatmaps, self.quality):
             name = _name(names.pop(i))
             told = None if about is None else about.get(canonical_id(Path(name).name))
             finding = self.finding(name, raw, told)
@@ -167,7 +177,7 @@ class Predictor:
         self, data: bytes, name: str = "", heatmap: bool = False, about: Mapping[str, Any] | None = None
     ) -> Finding:
         """Return the finding for one file's content, such as an upload, and what is known `about` it."""
-        (_, raw), *_ = self._look([(name, data)], [0], heatmap)
+        (_, raw), *_ = self._look([(name, data)], [0], heatmap, self.quality)
         return self.finding(name, raw, about)
 
     def predict_array(self, image: np.ndarray, name: str = "", heatmap: bool = False) -> Finding:
@@ -177,7 +187,8 @@ class Predictor:
         decoded scaled in the cosine domain.
         """
         outputs = self.engine.infer(resize(image, self.bundle.geometry)[None])
-        return self.finding(name, _raw(outputs, 0, heatmap, None))
+        quality = assess(image).to_dict() if self.quality else None
+        return self.finding(name, _raw(outputs, 0, heatmap, None, quality))
 
     def finding(self, name: str, raw: Raw, about: Mapping[str, Any] | None = None) -> Finding:
         """Return what follows from a photograph's raw outputs, and from what is known `about` it."""
@@ -193,6 +204,7 @@ class Predictor:
             )
         probabilities = self.probabilities(raw.logits[None])[0]
         novelty, modality = self._looks(raw)
+        similar = self.bundle.neighbours if self.neighbours else None
         context = context_of(about)
         verdict = self.decider.judge(probabilities, novelty, raw.quality, modality, context)
         heat = None
@@ -220,6 +232,11 @@ class Predictor:
             novelty=novelty,
             quality=raw.quality,
             modality=modality,
+            neighbours=(
+                tuple(similar.nearest(raw.embedding, self.neighbours, image_id, raw.sha256))
+                if similar is not None and raw.embedding is not None
+                else None
+            ),
             context=context,
             heatmap=heat,
         )
@@ -234,18 +251,27 @@ class Predictor:
             str(modality.judge(raw.embedding)["modality"]) if modality is not None else None,
         )
 
-    def _look(self, items: Sequence[Photograph], numbers: Sequence[int], heatmaps: bool) -> list[tuple[int, Raw]]:
+    def _look(
+        self, items: Sequence[Photograph], numbers: Sequence[int], heatmaps: bool, quality: bool
+    ) -> list[tuple[int, Raw]]:
         geometry = self.bundle.geometry
         images = np.empty((len(items), geometry.height, geometry.width, 3), np.uint8)
         refusals: list[Refusal | None] = []
         hashes: list[str | None] = []
+        qualities: list[dict[str, Any] | None] = []
         used = 0
         for item in items:
             digest = None
             try:
                 data = item[1] if isinstance(item, tuple) else read_file(item)
                 digest = hashlib.sha256(data).hexdigest()
-                images[used] = prepare(data, geometry)
+                if quality:
+                    prepared = prepare_with_photograph(data, geometry, WORKING_SIDE)
+                    images[used] = prepared.image
+                    qualities.append(assess(prepared.photograph, prepared.size).to_dict())
+                else:
+                    images[used] = prepare(data, geometry)
+                    qualities.append(None)
             except ImageError as error:
                 refusals.append(Refusal(error.kind, str(error)))
             else:
@@ -259,14 +285,14 @@ class Predictor:
             if refusal is not None or outputs is None:
                 result.append((number, Raw(None, None, None, refusal, digest)))
                 continue
-            result.append((number, _raw(outputs, row, heatmaps, digest)))
+            result.append((number, _raw(outputs, row, heatmaps, digest, qualities[row])))
             row += 1
         return result
 
 
-def _raw(outputs: Outputs, row: int, heatmaps: bool, digest: str | None) -> Raw:
+def _raw(outputs: Outputs, row: int, heatmaps: bool, digest: str | None, quality: dict[str, Any] | None) -> Raw:
     heatmap = outputs.heatmap[row] if heatmaps and outputs.heatmap is not None else None
-    return Raw(outputs.logits[row], outputs.embedding[row], heatmap, None, digest)
+    return Raw(outputs.logits[row], outputs.embedding[row], heatmap, None, digest, quality)
 
 
 def _name(item: Photograph) -> str:

@@ -24,12 +24,14 @@ _POINT = (
     "specificity_n",
     "measured_on",
 )
-_REST = ("prediction_set", "coverage", "model", "model_version", "model_sha256")
+_LOOKS = ("quality", "quality_problems", "neighbours", "neighbour_diagnoses")
+_REST = ("prediction_set", "coverage", *_LOOKS, "model", "model_version", "model_sha256")
 _NUMBERS = frozenset(
     (
         *_RISKS,
         "threshold",
         "coverage",
+        "quality",
         *(f"{s}{e}" for s in ("sensitivity", "specificity") for e in ("", "_low", "_high")),
     )
 )
@@ -52,6 +54,7 @@ def kind(column: str) -> type:
 def row(finding: Finding, classes: Sequence[str]) -> dict[str, Any]:
     """Return a finding as one flat row; what it does not say is None."""
     point = finding.operating_point
+    quality, similar = finding.quality, finding.neighbours
     return {
         "path": finding.path,
         "image_id": finding.image_id,
@@ -75,6 +78,10 @@ def row(finding: Finding, classes: Sequence[str]) -> dict[str, Any]:
         "measured_on": point.measured_on if point else None,
         "prediction_set": " ".join(finding.prediction_set) if finding.prediction_set is not None else None,
         "coverage": finding.coverage,
+        "quality": quality["score"] if quality is not None else None,
+        "quality_problems": " ".join(one["kind"] for one in quality["problems"]) or None if quality else None,
+        "neighbours": " ".join(one["image_id"] for one in similar) if similar else None,
+        "neighbour_diagnoses": " ".join(one["diagnosis"] for one in similar) if similar else None,
         "model": finding.model.name,
         "model_version": finding.model.version,
         "model_sha256": finding.model.sha256,

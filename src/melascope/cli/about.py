@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping
 from pathlib import Path
 
 from melascope.errors import DataError
 
 _NEEDED = ("image_id", "lesion_id")
 _KEPT = ("lesion_id", "patient_id", "age", "site")
+_MISSING = frozenset(("unknown", "not known", "na", "n/a", "nan", "none", "null", "-", "?"))
+_LONGEST = 30
 
 
 def read_about(table: Path) -> dict[str, dict[str, str]]:
@@ -58,3 +61,17 @@ def read_about(table: Path) -> dict[str, dict[str, str]]:
     except (OSError, csv.Error) as error:
         raise DataError(f"{table} cannot be read as a CSV table ({error}).") from None
     return found
+
+
+def unread_ages(table: Path, about: Mapping[str, Mapping[str, str]]) -> str | None:
+    """Return a sentence on the ages of a table that are no number of years; None where all can be used."""
+    from melascope.bundle.doubts import age_band
+    from melascope.counted import plural
+
+    ages = [told["age"] for told in about.values() if told.get("age", "").casefold() not in ("", *_MISSING)]
+    unread = [age for age in ages if age_band(age) is None]
+    if not unread:
+        return None
+    example = unread[0] if len(unread[0]) <= _LONGEST else f"{unread[0][:_LONGEST]}..."
+    values, they = plural(len(unread), "value"), "it is" if len(unread) == 1 else "they are"
+    return f'In the column age of {table}, {values} cannot be read as a number of years ("{example}"); {they} not used.'

@@ -31,6 +31,9 @@ _COLOURS = {"alert": "bold red", "refer": "bold yellow", "no_alert": "green", "r
 _WORDS = {"alert": "ALERT", "refer": "refer", "no_alert": "no alert", "refused": "refused"}
 _ROWS_PER_GROUP = 4096
 _NAME_WIDTH = 22
+_MOST_CODES = 5
+_MOST_POOR = 5
+_MOST_PROBLEMS = 2
 
 
 class Writer(Protocol):
@@ -120,6 +123,9 @@ def findings_table(findings: Iterable[Finding]) -> Table:
     table.add_column("Melanoma", justify="right", no_wrap=True)
     table.add_column("Malignant", justify="right", no_wrap=True)
     table.add_column("Most likely", overflow="fold")
+    similar = any(f.neighbours for f in rows)
+    if similar:
+        table.add_column("Neighbours", overflow="fold")
     for name, finding in zip(names, shown, strict=True):
         state = str(finding.decision or finding.status)
         cells = [Text(name)]
@@ -128,6 +134,7 @@ def findings_table(findings: Iterable[Finding]) -> Table:
         cells.append(Text(_WORDS[state], style=_COLOURS[state]))
         cells += [Text("" if r is None else percent(r)) for r in (finding.melanoma_risk, finding.malignancy_risk)]
         cells.append(Text(_last_cell(finding), style="dim" if finding.status == "refused" else ""))
+        cells += [Text(_codes(finding))] if similar else []
         table.add_row(*cells)
     if len(shown) < len(rows):
         table.caption = (
@@ -313,6 +320,27 @@ def _last_cell(finding: Finding | LesionFinding) -> str:
     if finding.diagnosis is None:
         return ""
     return f"{diagnosis.name(finding.diagnosis)} ({percent(finding.probabilities[finding.diagnosis])})"
+
+
+def _codes(finding: Finding) -> str:
+    """Return the diagnoses of the neighbours, the most similar first."""
+    found = [neighbour["diagnosis"] for neighbour in finding.neighbours or ()]
+    return " ".join(found[:_MOST_CODES]) + (" ..." if len(found) > _MOST_CODES else "")
+
+
+def too_poor(findings: Iterable[Finding]) -> list[str]:
+    """Return a line for each of the first photographs that are too poor to be judged: what its photographer can do."""
+    from melascope.images.quality import TOO_POOR
+
+    poor = [f for f in findings if f.quality is not None and f.quality["score"] < TOO_POOR]
+    lines = [
+        f"{_printable(Path(f.path).name)} is too poor: "
+        + " ".join(problem["sentence"] for problem in (f.quality or {})["problems"][:_MOST_PROBLEMS])
+        for f in poor[:_MOST_POOR]
+    ]
+    if len(poor) > _MOST_POOR:
+        lines.append(f"{len(poor):,} photographs are too poor; quality in --format csv or jsonl says why.")
+    return lines
 
 
 def _urgency(finding: Finding | LesionFinding) -> tuple[int, float]:

@@ -5,18 +5,19 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from melascope.cli import console
-from melascope.cli.about import read_about
-from melascope.cli.outputs import BY, ENDINGS, FORMATS, findings_table, lesions_table, rule, whole, writing
+from melascope.cli.about import read_about, unread_ages
+from melascope.cli.outputs import BY, ENDINGS, FORMATS, findings_table, lesions_table, rule, too_poor, whole, writing
 from melascope.counted import plural
 
 if TYPE_CHECKING:
-    from melascope.bundle import OverlayWriter, PrecisionCheck, Predictor
+    from melascope.bundle import OverlayWriter, PrecisionCheck, Predictor, StripWriter
     from melascope.finding import Finding
     from melascope.progress import Progress
 
@@ -54,6 +55,25 @@ FOOTER = "Research use only; not a medical device."
     "--heatmaps", type=click.Path(path_type=Path), help="Folder for the photographs with heat maps drawn over."
 )
 @click.option(
+    "--neighbours",
+    metavar="K",
+    type=click.IntRange(0),
+    default=5,
+    show_default=True,
+    help="Similar photographs of known diagnosis to name for each, where the model knows any; 0 for none.",
+)
+@click.option(
+    "--neighbour-images",
+    metavar="PATH",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Folder that holds those photographs: draws each one beside its neighbours. May be given several times.",
+)
+@click.option(
+    "--strips", type=click.Path(path_type=Path), help="Folder for these drawings; that of --heatmaps by default."
+)
+@click.option("--no-quality", is_flag=True, help="Do not judge the photographs' quality: faster, and refers fewer.")
+@click.option(
     "--threads", type=click.IntRange(1), envvar="MELASCOPE_THREADS", help="Threads to use; all cores by default."
 )
 @click.option(
@@ -76,6 +96,10 @@ def predict(
     as_json: bool,
     out: Path | None,
     heatmaps: Path | None,
+    neighbours: int,
+    neighbour_images: tuple[Path, ...],
+    strips: Path | None,
+    no_quality: bool,
     threads: int | None,
     precision: str,
     batch_size: int,
@@ -88,33 +112,43 @@ def predict(
     \b
     Example:  melascope predict lesions/ --bundle RUN/model.melascope --heatmaps MAPS
               melascope predict "lesions/*.jpg" --format csv --out findings.csv
+              melascope predict lesion.jpg --neighbour-images ham10000/images --strips STRIPS
 
     Exit code: 0 all read, 1 some refused, 2 none could be read or bad usage.
     """
-    from melascope.bundle import OverlayWriter, PrecisionCheck, Predictor, default_bundle, find
+    from melascope.bundle import OverlayWriter, PrecisionCheck, Predictor, StripWriter, default_bundle, find
     from melascope.bundle.lesions import lesion_findings
 
     form = _form(form, as_json, out)
     console.check_folder(heatmaps, "--heatmaps")
+    console.check_folder(strips, "--strips")
+    strips = _strips(strips, heatmaps, neighbours, neighbour_images)
     if by == "lesion" and table is None:
         raise click.UsageError("--by lesion needs --table, a CSV that says which lesion each photograph shows.")
     about = read_about(table) if table is not None else None
     found = find(paths)
     model = bundle if bundle is not None else default_bundle()
-    predictor = Predictor(model, threads, precision, batch_size, point)  # type: ignore[arg-type]
+    look = partial(Predictor, threads=threads, batch_size=batch_size, operating_point=point, quality=not no_quality)
+    predictor = look(model, precision=precision, neighbours=neighbours)  # type: ignore[arg-type]
     overlays = None
     if heatmaps is not None and not predictor.has_heatmap:
         console.warn("This model has no heat maps: its network has no pooled head, or knows no melanoma.")
     elif heatmaps is not None:
         overlays = OverlayWriter(heatmaps, predictor.bundle.geometry, found.files)
-    for note in found.notes:
+    drawn = None
+    if strips is not None and predictor.bundle.neighbours is None:
+        console.warn("This model names no neighbours: its bundle has no neighbours.npz.")
+    elif strips is not None:
+        drawn = StripWriter(strips, neighbour_images, found.files)
+    ages = unread_ages(table, about) if table is not None and about is not None else None
+    for note in (*found.notes, *([ages] if ages is not None else [])):
         console.warn(note)
 
     check = PrecisionCheck(predictor.decider) if precision == "bf16" else None
     tally = _Tally(about or {})
     maps = _Maps()
     with console.progress() as progress:
-        findings = tally.counted(_findings(predictor, found.files, about, by, overlays, maps, check, progress))
+        findings = tally.counted(_findings(predictor, found.files, about, by, overlays, maps, drawn, check, progress))
         told = lesion_findings(findings, predictor.decider) if by == "lesion" else findings
         if form == "table":
             listed = list(told)
@@ -132,10 +166,14 @@ def predict(
         console.warn(f"{tally.refused:,} of {all_of_them} {were} refused; the column error says why.")
     for sentence in maps.sentences():
         console.warn(sentence)
+    if drawn is not None and drawn.absent:
+        console.warn(
+            f"{drawn.absent:,} of {plural(drawn.absent + drawn.shown, 'neighbour')} could not be shown from "
+            f"{' '.join(map(str, neighbour_images))}: empty frames."
+        )
     if check is not None:
         with console.progress() as progress:
-            exact = Predictor(predictor.bundle, threads, "f32", batch_size, point)
-            console.warn(check.compare(exact, progress).sentence())
+            console.warn(check.compare(look(predictor.bundle, neighbours=0), progress).sentence())
     if tally.refused == tally.all:
         return 2
     return 1 if tally.refused or found.notes else 0
@@ -196,6 +234,19 @@ def _form(form: str | None, as_json: bool, out: Path | None) -> str:
     return chosen
 
 
+def _strips(strips: Path | None, heatmaps: Path | None, neighbours: int, images: tuple[Path, ...]) -> Path | None:
+    """Return the folder for drawings of neighbours, or None where none are asked for."""
+    if not images:
+        if strips is not None:
+            raise click.UsageError("--strips needs --neighbour-images, a folder with the neighbours' photographs.")
+        return None
+    if not neighbours:
+        raise click.UsageError("--neighbour-images and --neighbours 0 contradict each other.")
+    if strips is None and heatmaps is None:
+        raise click.UsageError("--neighbour-images needs --strips or --heatmaps, the folder to draw into.")
+    return strips if strips is not None else heatmaps
+
+
 def _findings(
     predictor: Predictor,
     files: Sequence[Path],
@@ -203,6 +254,7 @@ def _findings(
     by: str,
     overlays: OverlayWriter | None,
     maps: _Maps,
+    drawn: StripWriter | None,
     check: PrecisionCheck | None,
     progress: Progress,
 ) -> Iterator[Finding]:
@@ -213,6 +265,8 @@ def _findings(
             overlays.write(finding)
             maps.add(finding)
             finding = replace(finding, heatmap=None)  # a table holds all findings at once
+        if drawn is not None:
+            drawn.write(finding)
         if check is not None:
             check.add(finding)
         progress("predicting", done, len(files))
@@ -226,7 +280,7 @@ def _as_table(findings: list[Any], predictor: Predictor, by: str, out: Path | No
         why = [decider.lesion_reason] if decider.lesion_reason else []
         lines = [*rule(decider.lesion_points.values()), *why, FOOTER]
     else:
-        shown, lines = findings_table(findings), [*rule(decider.points.values()), FOOTER]
+        shown, lines = findings_table(findings), [*too_poor(findings), *rule(decider.points.values()), FOOTER]
     if out is None and console.results.is_terminal:
         console.results.print(shown)
         for line in lines:

@@ -15,11 +15,12 @@ import pandas as pd
 
 from melascope.errors import DataError
 from melascope.evaluation import part as sections
-from melascope.evaluation import record, statements
+from melascope.evaluation import record, sources, statements
 from melascope.evaluation.measures import Scores, distinct
 from melascope.evaluation.predictions import Vocabulary, mark_trained_on, vocabulary
 from melascope.evaluation.record import PARTS
 from melascope.evaluation.sample import Sample, lesion_numbers, lesions, photographs
+from melascope.evaluation.subgroups import subgroup_sections
 from melascope.progress import Progress, silent
 from melascope.statistics import deployed
 from melascope.statistics.intervals import DRAWS, Array
@@ -44,6 +45,7 @@ def evaluate(
     baselines: Mapping[str, Any] | None = None,
     cross_fitted: bool = False,
     prevalence: float | Mapping[str, float] | None = None,
+    embeddings: Mapping[int, Array] | None = None,
     draws: int = DRAWS,
     seed: int = 0,
     progress: Progress | None = None,
@@ -67,6 +69,8 @@ def evaluate(
         cross_fitted: Whether tune and calibrate share their photographs.
         prevalence: Of melanoma, or per group of diagnoses: PPV, NPV and
             decision curves are given only where it is stated.
+        embeddings: Of test photographs, `(d,)` by their number among the
+            predictions, as `sources.Remembering` keeps them: do they tell the source?
         draws: Of the bootstrap.
         seed: Of the bootstrap.
         progress: Called with `evaluate`, parts done and in all.
@@ -123,6 +127,7 @@ def evaluate(
             record.first_choice_words(decision, words.coarsened),
         ],
         "baselines": dict(baselines or {}),
+        "source_told": sources.of_predictions(embeddings or {}, frame, chosen[headline], seed),
         "parts": parts,
     }
 
@@ -209,8 +214,10 @@ class _Maker:
             **self._judged(scores, self.calibrate[0] if test and self.calibrate else None),
             "curves": record.curves(sample),
             "prediction_set": statements.set_section(sample, self.rule, draws, self.seed) if test else None,
-            "subgroups": (
-                statements.subgroup_section(sample, seen, self.points, self.rule, draws, self.seed) if test else {}
+            **(
+                subgroup_sections(sample, seen, self.points, self.rule, draws, self.seed)
+                if test
+                else {"subgroups": {}, "gaps": {}}
             ),
             "missing": statements.missing_section(frame),
         }

@@ -20,6 +20,8 @@ from melascope.bundle.trained_on import SAME_PHOTOGRAPH
 from melascope.evaluation.evaluate import evaluate
 from melascope.evaluation.findings import headline, remarks
 from melascope.evaluation.predictions import mark_trained_on, predict_table
+from melascope.evaluation.skin_tones import with_skin_tone
+from melascope.evaluation.sources import Remembering, worth_telling
 from melascope.progress import Progress, silent
 
 PathLike = str | os.PathLike[str]
@@ -89,7 +91,8 @@ def evaluate_data(
     flat = found.scanned.assign(split=pd.array([pd.NA] * len(found.scanned), dtype="string"))
     prepared = apply_protocol(flat, found.audit, protocol)
     table = prepared.table.assign(part="test")
-    predictions = predict_table(Predictor(model, environment.threads()), table, progress)
+    predictor = Remembering(Predictor(model, environment.threads()), worth_telling(table, seed))
+    predictions = with_skin_tone(predict_table(predictor, table, progress), progress)
     if model.trained_on is not None:
         hashes = np.frombuffer(bytes.fromhex("".join(table["phash"])), np.uint8).reshape(-1, 32)
         predictions = mark_trained_on(predictions, model.trained_on, hashes, SAME_PHOTOGRAPH)
@@ -101,6 +104,7 @@ def evaluate_data(
         audited=True,
         flow=look.flow(prepared),
         prevalence=prevalence,
+        embeddings=predictor.embeddings,
         seed=seed,
         progress=progress,
     )

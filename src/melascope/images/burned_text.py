@@ -30,7 +30,7 @@ _STRONGEST = 60
 _LONGEST = 512
 
 
-def text_score(small: np.ndarray) -> float:
+def text_score(small: np.ndarray, least: float = 0.0) -> float:
     """Return how much of a line of writing stands in the upper or lower quarter of a photograph.
 
     Letters need about five pixels of height in the reduction: one with sides
@@ -38,6 +38,7 @@ def text_score(small: np.ndarray) -> float:
 
     Args:
         small: `(h, w, 3)` uint8, sRGB, upright; a longer side than 512 is reduced to that.
+        least: A score below this need not be known exactly: then 0 may come back, sooner.
 
     Returns:
         Grey levels, 0 to 60: by how much the strokes of the line, on average
@@ -56,7 +57,7 @@ def text_score(small: np.ndarray) -> float:
     if depth < _LOWEST + _QUIET_ROWS or width < _PIECES * _LOWEST + 4:
         return 0.0
     # Both bands run from the border inwards: beyond the border there is nothing, which counts as quiet.
-    return _best_line(_strokes(np.stack([small[:depth], small[height - depth :][::-1]])))
+    return _best_line(_strokes(np.stack([small[:depth], small[height - depth :][::-1]])), least)
 
 
 def _strokes(bands: np.ndarray) -> np.ndarray:
@@ -70,7 +71,7 @@ def _strokes(bands: np.ndarray) -> np.ndarray:
     return found
 
 
-def _best_line(strokes: np.ndarray) -> float:
+def _best_line(strokes: np.ndarray, least: float) -> float:
     """Return the score of the best line in strokes `(bands, rows, columns)`."""
     count, rows, columns = strokes.shape
     sums = np.zeros((count, rows + 1, columns + 1), dtype=np.int32)
@@ -87,6 +88,8 @@ def _best_line(strokes: np.ndarray) -> float:
         weakest = pieces[..., :starts].copy()
         for piece in range(1, _PIECES):
             np.minimum(weakest, pieces[..., piece * high : piece * high + starts], out=weakest)
+        if int(weakest.max()) < max(best, least) * high**2:
+            continue  # no line of this height can be better
         # Strokes of two rows, over the line's length: above and below it.
         long = sums[..., length:] - sums[..., :-length]
         pairs = long[:, _QUIET_ROWS:] - long[:, :-_QUIET_ROWS]

@@ -118,6 +118,52 @@ def prepare(data: bytes, geometry: Geometry, limits: Limits = _DEFAULT_LIMITS) -
     return resize(decode(data, geometry._at_least, limits), geometry)
 
 
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A network's input, and the decoded photograph that it was made of.
+
+    Attributes:
+        image: `(height, width, 3)` uint8, what `prepare` gives.
+        photograph: `(h, w, 3)` uint8, sRGB, upright; the file's pixels or a reduction of them.
+        size: (height, width) of the file, upright.
+    """
+
+    image: np.ndarray
+    photograph: np.ndarray
+    size: tuple[int, int]
+
+
+def prepare_with_photograph(
+    data: bytes, geometry: Geometry, short_side: int, limits: Limits = _DEFAULT_LIMITS
+) -> Prepared:
+    """Return what `prepare` gives, bit for bit, with the photograph for whoever looks at it with other eyes.
+
+    One decoding serves both, unless the network's is so small that the photograph would be too short.
+
+    Args:
+        data: The file's bytes.
+        geometry: The network's input.
+        short_side: Pixels that the photograph's short side keeps at least, where the file has them.
+        limits: Largest file and image.
+
+    Raises:
+        ImageError: As `decode`.
+    """
+    asked: list[tuple[int, int]] = []
+
+    def at_least(height: int, width: int) -> tuple[int, int]:
+        asked.append((height, width))
+        return geometry._at_least(height, width)
+
+    pixels = decode(data, at_least, limits)
+    # Only a JPEG is asked how small it may be; of all else the whole is decoded.
+    size = asked[-1] if asked else (pixels.shape[0], pixels.shape[1])
+    image = resize(pixels, geometry)
+    if min(pixels.shape[:2]) < min(short_side, *size):
+        pixels = decode(data, (short_side, short_side), limits)
+    return Prepared(image, pixels, size)
+
+
 def resize(array: np.ndarray, geometry: Geometry) -> np.ndarray:
     """Fit a decoded photograph `(h, w, 3)` uint8 into the geometry: `(height, width, 3)` uint8.
 

@@ -31,6 +31,7 @@ _MOST = 0.4
 _OTSU_SHARE = 0.6
 _CENTRING = 1.2
 _FRAYING = 0.35
+_LIGHT = np.log(np.arange(256, dtype=np.float32) + np.float32(_FLOOR))
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,89 +80,130 @@ class Place:
 def locate(image: np.ndarray) -> Place:
     """Return where the lesion lies in a photograph `(h, w, 3)` uint8, sRGB, upright; it raises nothing."""
     small = reduced(without_thin_dark(reduced(image, min(_HAIR_SIDE, *image.shape[:2])), _HAIR_REACH), _SIDE)
-    y, x = _coordinates(*small.shape[:2])
-    black = _black_corners(small)
-    skin, absorbance = _against_skin(small, black, x, y)
+    planes = np.ascontiguousarray(small.transpose(2, 0, 1))
+    grid = _grid(*small.shape[:2])
+    black = _black_corners(planes)
+    skin, absorbance = _against_skin(planes, black, grid)
     if skin is None:
         return Place(np.zeros(black.shape, bool), black, np.full(3, np.nan), 0.0)
     depth = smooth(_difference(absorbance), 1)
     depth[black] = 0
-    lesion = _lesion(depth, black, np.hypot(x, y))
+    lesion = _lesion(depth, black, grid)
     contrast = 0.0
     rest = ~black & ~grown(lesion)
     if lesion.any():
         # The median, since stickers and shadows beside the lesion absorb much, too.
-        contrast = float(depth[lesion].mean() - (np.median(depth[rest]) if rest.any() else 0.0))
+        contrast = float(depth[lesion].mean() - (_median(depth[rest]) if rest.any() else 0.0))
     return Place(lesion, black, skin, contrast)
 
 
+@dataclass(frozen=True, eq=False)
+class _Grid:
+    """What depends on the photograph's shape alone.
+
+    Attributes:
+        plane: `(3, h w)` float32: one, x and y of each cell, the latter two from -1 to 1.
+        rim: `(h, w)` bool.
+        centring: `(h, w)` float32: the share by which a cell's depth counts in finding the lesion.
+        middle: `(h w,)` float32: how near a cell is to the middle.
+    """
+
+    plane: np.ndarray
+    rim: np.ndarray
+    centring: np.ndarray
+    middle: np.ndarray
+
+
 @lru_cache(maxsize=64)
-def _coordinates(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+def _grid(height: int, width: int) -> _Grid:
     y = (np.arange(height, dtype=np.float32)[:, None] + 0.5) / height * 2 - 1
     x = (np.arange(width, dtype=np.float32)[None] + 0.5) / width * 2 - 1
-    y, x = (np.ascontiguousarray(part) for part in np.broadcast_arrays(y, x))
-    y.flags.writeable = x.flags.writeable = False
-    return y, x
+    y, x = np.broadcast_arrays(y, x)
+    radius = np.hypot(x, y)
+    return _Grid(
+        np.stack([np.ones(x.size, np.float32), x.ravel(), y.ravel()]),
+        np.maximum(np.abs(x), np.abs(y)) > _RIM,
+        np.exp(-np.square(radius / np.float32(_CENTRING)) / 2),
+        np.exp(-np.square(radius / np.float32(0.6))).ravel(),
+    )
 
 
-def _black_corners(small: np.ndarray) -> np.ndarray:
-    """Return what is nearly black and reaches a corner of the photograph, with its soft edge."""
-    lightest = small.max(axis=2)
+def _black_corners(planes: np.ndarray) -> np.ndarray:
+    """Return what is nearly black and reaches a corner of the photograph `(3, h, w)` uint8, with its soft edge."""
+    lightest = np.maximum(np.maximum(planes[0], planes[1]), planes[2])
     highest = int(np.searchsorted(np.cumsum(np.bincount(lightest.ravel(), minlength=256)), 0.95 * lightest.size))
-    labels = components(lightest < min(_BLACK, 0.3 * highest))
+    dark = lightest < min(_BLACK, 0.3 * highest)
+    if not (dark[0, 0] or dark[0, -1] or dark[-1, 0] or dark[-1, -1]):
+        return np.zeros(dark.shape, bool)
+    labels = components(dark)
     corners = {int(labels[at]) for at in ((0, 0), (0, -1), (-1, 0), (-1, -1))} - {0}
-    if not corners:
-        return np.zeros(labels.shape, bool)
     return grown(np.isin(labels, list(corners)), 2)
 
 
-def _against_skin(
-    small: np.ndarray, black: np.ndarray, x: np.ndarray, y: np.ndarray
-) -> tuple[np.ndarray | None, np.ndarray]:
-    """Return the skin's colour, sRGB, and by how much each pixel absorbs more than it: `(h, w, 3)`, nats."""
-    light = np.log(small.astype(np.float32) + np.float32(_FLOOR))
-    grey = light.mean(axis=2)
+def _against_skin(planes: np.ndarray, black: np.ndarray, grid: _Grid) -> tuple[np.ndarray | None, np.ndarray]:
+    """Return the skin's colour, sRGB, and by how much each pixel absorbs more than it: `(3, h, w)`, nats."""
+    light = _LIGHT[planes]
+    grey = (light[0] + light[1] + light[2]) / np.float32(3)
     lit = ~black
     if lit.sum() < 30:
         return None, np.zeros_like(light)
-    rim = (np.maximum(np.abs(x), np.abs(y)) > _RIM) & lit
+    rim = grid.rim & lit
     if rim.sum() < 30:
         rim = lit
     # A lesion may reach the rim, and is darker than the skin: so the lighter half of the rim.
-    skin = np.median(light[rim & (grey >= np.median(grey[rim]))], axis=0)
-    level: np.ndarray = np.broadcast_to(skin, light.shape)
-    plane = np.stack([np.ones_like(x), x, y], axis=-1)
+    lighter = rim & (grey >= _median(grey[rim]))
+    skin = np.array([_median(channel[lighter]) for channel in light])
+    brighter = light.reshape(3, -1) - skin[:, None].astype(np.float32)
+    away = grey.ravel() - np.float32(skin.mean())
+    slopes = np.zeros((3, 3))  # of the skin's light over one, x and y, by channel
+    level = np.float32(0)
     for _ in range(3):
-        near = lit & (np.abs(grey - level.mean(axis=2)) < _SKIN_TOLERANCE)
-        if near.sum() < 60:
+        near = lit.ravel() & (np.abs(away - level) < _SKIN_TOLERANCE)
+        count = int(near.sum())
+        if count < 60:
             break
-        at = plane[near].astype(np.float64)
+        at = grid.plane * near
         # The slopes are held back a little, lest skin on one side only tilts the plane.
-        held = np.diag([1e-6, 0.02, 0.02]) * len(at)
-        level = (plane @ np.linalg.solve(at.T @ at + held, at.T @ (light[near] - skin)) + skin).astype(np.float32)
-    return np.exp(skin) - _FLOOR, level - light
+        held = np.diag([1e-6, 0.02, 0.02]) * count
+        slopes = np.linalg.solve((at @ grid.plane.T).astype(float) + held, (at @ brighter.T).astype(float))
+        level = slopes.mean(axis=1).astype(np.float32) @ grid.plane
+    absorbance = slopes.T.astype(np.float32) @ grid.plane - brighter
+    return np.exp(skin) - _FLOOR, absorbance.reshape(light.shape)
+
+
+def _median(values: np.ndarray) -> float:
+    """Return the median of values `(n,)`; `np.median` takes several times as long for some thousand."""
+    middle = len(values) // 2
+    if len(values) % 2:
+        return float(np.partition(values, middle)[middle])
+    parted = np.partition(values, (middle - 1, middle))
+    return (float(parted[middle - 1]) + float(parted[middle])) / 2
 
 
 def _difference(absorbance: np.ndarray) -> np.ndarray:
-    """Return by how much each pixel `(h, w)` differs from the skin: darker, or of another hue; never lighter."""
-    mean = absorbance.mean(axis=2)
-    hue = np.square(absorbance - mean[..., None]).sum(axis=2)
+    """Return by how much each pixel of `(3, h, w)` differs from the skin: darker, or of another hue; never lighter."""
+    red, green, blue = absorbance
+    mean = (red + green + blue) / np.float32(3)
+    hue = np.square(red - mean) + np.square(green - mean) + np.square(blue - mean)
     found: np.ndarray = np.sqrt(np.square(np.maximum(mean, 0)) + np.float32(_CHROMA) * hue)
     return found
 
 
-def _lesion(depth: np.ndarray, black: np.ndarray, radius: np.ndarray) -> np.ndarray:
-    centred = np.minimum(depth * np.exp(-np.square(radius / _CENTRING) / 2), _MOST)
+def _lesion(depth: np.ndarray, black: np.ndarray, grid: _Grid) -> np.ndarray:
+    centred = np.minimum(depth * grid.centring, np.float32(_MOST))
     found: np.ndarray = (centred > _OTSU_SHARE * otsu(centred[~black])) & ~black
     labels = components(found)
     if not labels.any():
         return found
-    weights = np.bincount(labels.ravel(), weights=(np.exp(-np.square(radius / 0.6)) * centred).ravel())
+    weights = np.bincount(labels.ravel(), weights=grid.middle * centred.ravel())
     weights[0] = 0
     lesion = labels == weights.argmax()
     outside = components(~lesion)
-    edge = np.unique(np.concatenate([outside[0], outside[-1], outside[:, 0], outside[:, -1]]))
-    filled = ~np.isin(outside, edge[edge > 0])
-    whole: np.ndarray = smooth((filled | lesion).astype(np.float32), 1) > _FRAYING
+    # What the edge does not reach is a hole.
+    reached = np.zeros(int(outside.max()) + 1, bool)
+    for edge in (outside[0], outside[-1], outside[:, 0], outside[:, -1]):
+        reached[edge] = True
+    reached[0] = False
+    whole: np.ndarray = smooth((~reached[outside]).astype(np.float32), 1) > _FRAYING
     seen: np.ndarray = whole & ~black
     return seen

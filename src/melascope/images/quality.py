@@ -19,7 +19,7 @@ import numpy as np
 from melascope.images.burned_text import SUSPECTED, text_score
 from melascope.images.lesion_place import Place, locate
 from melascope.images.overlays import hair_share, ink_mask, ruler_score
-from melascope.images.regions import enlarged, grown, reduced, smooth
+from melascope.images.regions import enlarged, grown, reduced, windowed_means
 
 WORKING_SIDE = 150
 """Pixels of the short side on which all is measured; a caller that decodes at a reduction keeps at least these."""
@@ -27,7 +27,7 @@ WORKING_SIDE = 150
 TOO_POOR = 0.5
 """A photograph with a score below this is too poor to be judged."""
 
-_GREY = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+_GREY = np.array([0.299, 0.587, 0.114], dtype=np.float32)[:, None, None]
 _WHITE = 250
 
 
@@ -186,7 +186,7 @@ def assess(image: np.ndarray, original_size: tuple[int, int] | None = None, plac
         >>> quality = assess(decode(read_file("lesion.jpg")))
         >>> print(quality.score, *(problem.sentence for problem in quality.problems))
     """
-    return judge(measure(image, original_size, place))
+    return judge(_measure(image, original_size, place, exactly=False))
 
 
 def judge(measures: dict[str, float]) -> Quality:
@@ -215,6 +215,13 @@ def measure(
     image: np.ndarray, original_size: tuple[int, int] | None = None, place: Place | None = None
 ) -> dict[str, float]:
     """Return `MEASURES` of a photograph; NaN where one cannot be told. Arguments and errors are those of `assess`."""
+    return _measure(image, original_size, place, exactly=True)
+
+
+def _measure(
+    image: np.ndarray, original_size: tuple[int, int] | None, place: Place | None, exactly: bool
+) -> dict[str, float]:
+    """Return `MEASURES`; unless exactly, those that take long may be 0 where they are no problem anyway."""
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
         raise ValueError(f"image: an array (h, w, 3) of uint8 is needed, not {image.shape} of {image.dtype}")
     short = min(original_size or image.shape[:2])
@@ -225,29 +232,33 @@ def measure(
     lit = ~enlarged(place.black, height, width) if place.black.any() else np.ones((height, width), bool)
     if not lit.any():
         lit[:] = True
-    colours = small.astype(np.float32)
-    grey = colours @ _GREY
-    low, high, lightest = _levels(grey[lit], (0.02, 0.99, 0.95))
+    seen = lit if not lit.all() else np.s_[:]  # a mask of all pixels would only take its time
+    planes = np.ascontiguousarray(small.transpose(2, 0, 1))
+    colours = planes.astype(np.float32)
+    grey = (colours * _GREY).sum(axis=0)
+    low, high, lightest = _levels(grey[seen].ravel(), (0.02, 0.99, 0.95))
     spread = (high - low) / max(high, 1.0)
     halved = _halved(grey)
     # Within the lesion blue is a veil or a blue nevus, and thin dark lines are its pigment network.
     beside = lit & ~place.mask(height, width)
-    ink = ink_mask(colours, place.skin) & beside
+    ink = ink_mask(colours.transpose(1, 2, 0), place.skin) & beside
+    red, green, blue = planes >= _WHITE
+    least = {limit.measure: 0.0 if exactly else limit.noticed for limit in LIMITS}
     return {
         "fine_detail": _detail(grey, lit),
         "coarse_detail": _detail(halved, _halved(lit.astype(np.float32)) > 0.99),
         "lightest": lightest,
-        "clipped": float(((small >= _WHITE).sum(axis=2) >= 2)[lit].mean()),
+        "clipped": float(((red & green) | (red & blue) | (green & blue))[seen].mean()),
         "range": spread,
         "cut": place.cut,
         "visibility": max(0.0, place.contrast) * spread,
         "lesion_share": place.share,
-        "hair": hair_share(grey, beside & ~grown(ink) if ink.any() else beside),
-        "ink": float(ink[lit].mean()),
+        "hair": hair_share(grey, beside & ~grown(ink) if ink.any() else beside, least["hair"]),
+        "ink": float(ink[seen].mean()),
         "ruler": ruler_score(grey),
         "pixels": float(short),
         "black": float(place.black.mean()),
-        "text": text_score(small),
+        "text": text_score(small, least["text"]),
     }
 
 
@@ -270,12 +281,16 @@ def _detail(grey: np.ndarray, lit: np.ndarray) -> float:
     """
     if min(grey.shape) < 16:
         return math.nan
-    once = smooth(grey, 1)
-    twice = smooth(smooth(grey, 2), 2)
-    inner = np.s_[4:-4, 4:-4]
-    # The soft edge of a black frame is no detail of the skin.
-    seen = (smooth(lit.astype(np.float32), 4) > 0.999)[inner]
-    if seen.sum() < 100:
+    fine = windowed_means(grey, 3)[3:-3, 3:-3]
+    coarse = windowed_means(windowed_means(grey, 5), 5)
+    inner = grey[4:-4, 4:-4] - fine, fine - coarse
+    if not lit.all():
+        # The soft edge of a black frame is no detail of the skin.
+        seen = windowed_means(lit.astype(np.float32), 9) > 0.999
+        if seen.sum() < 100:
+            return math.nan
+        inner = inner[0][seen], inner[1][seen]
+    elif inner[0].size < 100:
         return math.nan
     # 0.1 grey levels, so that a plain surface has none.
-    return float((grey - once)[inner][seen].std() / ((once - twice)[inner][seen].std() + 0.1))
+    return float(inner[0].std() / (inner[1].std() + 0.1))

@@ -9,6 +9,7 @@ from typing import Any
 from melascope.reports import wording
 from melascope.reports.page import Measure, Measures, Points, Table, Text
 
+GAP_SCORES = {"auc": "melanoma AUC", "sensitivity": "melanoma sensitivity", "specificity": "melanoma specificity"}
 _SUBGROUPS = {"skin_tone": "skin tone", "age": "age", "sex": "sex", "site": "body site", "source": "source or camera"}
 
 
@@ -210,11 +211,44 @@ def limits(metrics: Mapping[str, Any]) -> list[Any]:
         if measured:
             told += f" Results by {wording.listed(name.replace('_', ' ') for name in measured)} are below."
         points.append(("note", told))
+    points += _gap_points(part)
     points.append(("note", _prevalence(operating_point(part, "melanoma"))))
     points.append(
         ("note", "It has not been tried in a clinic, and it sees one photograph: no history, no touch, no change.")
     )
     return [Points(points)]
+
+
+def _gap_points(part: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return between which subgroups a gap is shown, or that none is, and how large one may be all the same."""
+    judged = [
+        (str(kind).replace("_", " "), GAP_SCORES[score], found)
+        for kind, scores in (part.get("gaps") or {}).items()
+        for score, found in scores.items()
+        if score in GAP_SCORES and isinstance(found, Mapping) and wording.known(found)
+    ]
+    shown = [
+        f"{score} by {kind}, {gap.get('higher')} above {gap.get('lower')} by {gap_words(gap)}"
+        for kind, score, found in judged
+        for gap in (found.get("shown") or ())[:1]
+    ]
+    if shown:
+        told = (
+            f"Gaps shown between subgroups, in {len(shown)} of {wording.plural(len(judged), 'comparison')} where one "
+            f"in twenty would be by chance: {'; '.join(shown)}. Other mixes of diagnoses can open a gap, too."
+        )
+        return [("warning", told)]
+    if not judged:
+        return []
+    kinds = wording.listed(dict.fromkeys(kind for kind, _, _ in judged))
+    widest = max(wording.bounds(found)[1] for _, _, found in judged)
+    told = f"No gap shown by {kinds} in melanoma AUC, sensitivity or specificity, where groups could be compared; "
+    return [("note", f"{told}the intervals leave room for gaps of up to {wording.score({'value': widest})}.")]
+
+
+def gap_words(gap: Mapping[str, Any]) -> str:
+    """Return a difference with its interval, in thousandths where hundredths would round an end above 0 to 0."""
+    return wording.score(gap, 3 if 0 < abs(wording.bounds(gap)[0]) < 0.005 else 2)
 
 
 def _prevalence(point: Mapping[str, Any]) -> str:

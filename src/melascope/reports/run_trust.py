@@ -8,8 +8,12 @@ from typing import Any
 from melascope.reports import figures, wording
 from melascope.reports.page import Details, Drawing, Points, Row, Table, Text
 from melascope.reports.run_results import Write, cell
-from melascope.reports.run_summary import headline_part
+from melascope.reports.run_summary import GAP_SCORES, gap_words, headline_part
 
+_SKIN_TONE = (
+    "Skin tone is estimated from the skin around the lesion (individual typology angle); light and white balance move "
+    "it by more than a band, so that it sorts photographs of one camera and measures nobody's skin."
+)
 _BASELINES = {
     "largest_class": "always the largest class",
     "colour_histogram": "colour histogram + logistic regression",
@@ -85,7 +89,7 @@ def subgroups(metrics: Mapping[str, Any]) -> list[Any]:
             size = cell(found.get("set_size"), lambda e: wording.score(e, 1))
             rows.append([f"{str(kind).replace('_', ' ')}: {level}", numbers, area, *cells, size])
     if not rows:
-        return []
+        return _source_told(metrics)
     columns = [
         "subgroup",
         "n / melanomas",
@@ -95,7 +99,53 @@ def subgroups(metrics: Mapping[str, Any]) -> list[Any]:
         "coverage of the set",
         "mean size",
     ]
-    return [Details("Melanoma by subgroup", [Table("Melanoma by subgroup, with 95 % intervals", columns, rows)])]
+    table = Table("Melanoma by subgroup, with 95 % intervals", columns, rows)
+    return [*_gaps(part), *_source_told(metrics), Details("Melanoma by subgroup", [table])]
+
+
+def _gaps(part: Mapping[str, Any]) -> list[Any]:
+    """Return the largest gap of each score between the subgroups of each kind."""
+    rows = []
+    for kind, scores in (part.get("gaps") or {}).items():
+        for score, found in scores.items():
+            if not isinstance(found, Mapping) or not wording.known(found):
+                continue
+            compared = f"{wording.count(found.get('groups'))} ({wording.count(found.get('n'))})"
+            names = f"{found.get('higher')} above {found.get('lower')}"
+            shown = [f"{gap.get('higher')} above {gap.get('lower')}" for gap in found.get("shown") or ()]
+            says = "gap shown" if shown == [names] else f"gaps shown: {'; '.join(shown)}"
+            rows.append(
+                [
+                    f"{str(kind).replace('_', ' ')}: {GAP_SCORES.get(score, score)}",
+                    compared,
+                    names if wording.value(found) > 0 else "none: all alike",
+                    gap_words(found),
+                    says if shown else "no gap shown",
+                ]
+            )
+    if not rows:
+        return []
+    note = (
+        "Each row: the largest difference between two groups of ten lesions or more of what the score counts, and an "
+        "interval that allows for its being the largest of all pairs (Tukey's width, lesions resampled). Where it "
+        f"holds 0 no gap is shown, which does not show that there is none. Of {wording.plural(len(rows), 'row')} one "
+        "in twenty would show a gap by chance. Groups differ in their diagnoses, too, which alone can open a gap."
+    )
+    if "skin_tone" in (part.get("gaps") or {}):
+        note += f" {_SKIN_TONE}"
+    columns = ["score", "groups (n of the two)", "largest gap", "difference", "says"]
+    return [Table("Gaps between subgroups, with 95 % intervals", columns, rows, note, words=True)]
+
+
+def _source_told(metrics: Mapping[str, Any]) -> list[Any]:
+    found = metrics.get("source_told")
+    if not isinstance(found, Mapping) or not found.get("text"):
+        return []
+    text = f"{found['text']} (n = {wording.count(wording.cases(found.get('balanced_accuracy')))}, 95 % intervals.)"
+    if not found.get("told"):
+        return [Text(text)]
+    end = "A network that can tell the source can learn it in place of the lesion: read the scores within each source."
+    return [Text(f"{text} {end}")]
 
 
 def baselines(metrics: Mapping[str, Any], stamp: str) -> list[Any]:

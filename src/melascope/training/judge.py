@@ -23,13 +23,16 @@ from melascope.evaluation import (
     shuffle_labels,
 )
 from melascope.evaluation.baselines import all_of
-from melascope.evaluation.card import model_card
+from melascope.evaluation.card import gathered, model_card
+from melascope.evaluation.skin_tones import with_skin_tone
+from melascope.evaluation.sources import Remembering, worth_telling
 from melascope.progress import Progress
 from melascope.statistics import first_choice
 from melascope.training import continued
 from melascope.training.continued import LEARNT_FROM
 from melascope.training.decision import calibrate, undecided
 from melascope.training.known_parts import perceptual
+from melascope.training.members import members
 from melascope.training.recipe import Recipe
 from melascope.training.run_folder import RunFolder
 
@@ -70,12 +73,18 @@ def export(
     held_out = rows["calibrate"]
     predictions = predict_table(Predictor(provisional, threads), table.iloc[held_out])
     progress("exporting", 2, 3)
-    decision = calibrate(recipe, classes, audit, predictions, labels[held_out], table.iloc[rows["train"]])
+    train = table.iloc[rows["train"]]
+    decision = calibrate(recipe, classes, audit, predictions, labels[held_out], train)
+    arrays = members(
+        Predictor(provisional, threads), train, labels[rows["train"]], table.iloc[held_out],
+        folder.settings["seed"], progress,
+    )  # fmt: skip
     bundle = write_bundle(
         folder.file("model.melascope"),
         exported.onnx,
         decision,
         trained_on=continued.learnt(folder, table),
+        arrays=arrays,
     )
     folder.file(".calibrating.melascope").unlink()
     folder.file("model.onnx").unlink()
@@ -90,7 +99,8 @@ def evaluate(
     audit = folder.read_json("audit.json")
     bundle = load_bundle(folder.need("model.melascope"))
     labels, rows = labels_and_rows(table, bundle.classes, audit["cross_fitted"])
-    predictions = predict_table(Predictor(bundle, threads), table, progress)
+    looking = Remembering(Predictor(bundle, threads), worth_telling(table, folder.settings["seed"]))
+    predictions = with_skin_tone(predict_table(looking, table, progress), progress, threads=threads)
     if bundle.trained_on is not None:
         predictions = mark_trained_on(predictions, bundle.trained_on, perceptual(table), SAME_PHOTOGRAPH)
         # What was learnt from turned by a few degrees looks like another file; the table knows its source.
@@ -112,6 +122,7 @@ def evaluate(
         cross_fitted=audit["cross_fitted"],
         seed=folder.settings["seed"],
         progress=progress,
+        embeddings=looking.embeddings,
     )
     metrics["limited"] = audit["limited"]
     before = continued.record(folder)
@@ -121,13 +132,16 @@ def evaluate(
     folder.file(".predictions.parquet").replace(folder.file("predictions.parquet"))
     folder.write_json("metrics.json", metrics)
     environment = folder.read_json("environment.json")
+    facts = gathered(table, predictions, metrics, folder.state, folder.file("history.csv"))
     write_bundle(
         bundle.path,
         bundle.onnx,
         bundle.decision,
         evaluation=metrics,
-        card=model_card(metrics, bundle.decision, recipe.dumps(), environment),
+        card=model_card(metrics, bundle.decision, recipe.dumps(), environment, **facts),
         trained_on=bundle.trained_on,
+        licences=bundle.licences,
+        arrays=bundle.arrays,
     )
     test = metrics["parts"][metrics["headline"]]
     return {"balanced_accuracy": test["balanced_accuracy"]["value"]}

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from melascope.errors import RecipeError, RunError
 from melascope.training import backbones, backend, checkpoint
 from melascope.training.backbone_names import BACKBONES, IMAGENET
@@ -63,6 +65,10 @@ def register(name: str) -> Callable[[Builder], Builder]:
     return added
 
 
+_MIRRORED = ((False, False), (False, True), (True, True), (True, False))
+"""Whether a photograph is turned over down and across, for its mirror images in the order of `network.views`."""
+
+
 def build(recipe: Recipe, n_classes: int) -> Any:
     """Return the network for serving, freshly initialised.
 
@@ -78,7 +84,7 @@ def build(recipe: Recipe, n_classes: int) -> Any:
     keras = backend.load()
     height, width = recipe.data.shape
     image = keras.Input((height, width, 3), dtype="uint8", name="image")
-    return keras.Model(image, _body(recipe, n_classes)(_as_float(image)), name=_plain(recipe.name))
+    return keras.Model(image, _served(recipe, _body(recipe, n_classes), image), name=_plain(recipe.name))
 
 
 def build_for_training(recipe: Recipe, n_classes: int) -> tuple[Any, Any]:
@@ -94,7 +100,7 @@ def build_for_training(recipe: Recipe, n_classes: int) -> tuple[Any, Any]:
     image = keras.Input((height, width, 3), dtype="uint8", name="image")
     trained = keras.Model(image, body(augment(recipe, _as_float(image)))["logits"], name="training")
     image = keras.Input((height, width, 3), dtype="uint8", name="image")
-    served = keras.Model(image, body(_as_float(image)), name=_plain(recipe.name))
+    served = keras.Model(image, _served(recipe, body, image), name=_plain(recipe.name))
     _start(served, recipe)
     return trained, served
 
@@ -208,6 +214,29 @@ def _body(recipe: Recipe, n_classes: int) -> Any:
     pixels = keras.Input((height, width, 3), dtype="float32", name="pixels")
     outputs = NETWORKS[recipe.network.name](recipe, pixels, n_classes)
     return keras.Model(pixels, outputs, name="network")
+
+
+def _served(recipe: Recipe, body: Any, image: Any) -> dict[str, Any]:
+    """Return what is served for an image: the body's outputs, or their mean over its mirror images."""
+    pixels, mirrored = _as_float(image), _MIRRORED[: recipe.network.views]
+    if len(mirrored) == 1:
+        outputs: dict[str, Any] = body(pixels)
+        return outputs
+    ops = backend.load().ops
+    seen = body(ops.concatenate([_turned(pixels, 1, down, 2, across) for down, across in mirrored], axis=0))
+    parts = {name: ops.reshape(value, (len(mirrored), -1, *value.shape[1:])) for name, value in seen.items()}
+    if "heatmap" in parts:  # (views, n, c, h', w'): each map is turned back before they are averaged
+        maps = [_turned(parts["heatmap"][i], 2, down, 3, across) for i, (down, across) in enumerate(mirrored)]
+        parts["heatmap"] = ops.stack(maps, axis=0)
+    return {name: ops.mean(value, axis=0) for name, value in parts.items()}
+
+
+def _turned(x: Any, rows: int, down: bool, columns: int, across: bool) -> Any:
+    ops = backend.load().ops
+    for axis, turn in ((rows, down), (columns, across)):
+        if turn:  # by index: a slice with a negative step is lost on the way to ONNX
+            x = ops.take(x, np.arange(x.shape[axis] - 1, -1, -1, dtype=np.int32), axis=axis)
+    return x
 
 
 @register("cnn")

@@ -1,0 +1,128 @@
+"""Write what README.md and docs/champion.md tell of the champion: numbers of the shipped bundle and of the ideas.
+
+    python -m models.champion.page
+
+`docs/champion.json` is what `models.champion.experiments --write` left. Only what stands between the marks is written;
+a test holds it to be what this writes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from melascope.bundle import Bundle, load_bundle
+from models.champion.make import PACKAGE
+
+ROOT = Path(__file__).parents[2]
+PAGES = {"readme": ROOT / "README.md", "page": ROOT / "docs" / "champion.md"}
+IDEAS = ROOT / "docs" / "champion.json"
+_MARK = "<!-- {name}: written by python -m models.champion.page -->"
+_END = "<!-- end -->"
+
+
+def shown(estimate: Mapping[str, Any] | None) -> str:
+    """Return an estimate with its interval, such as `.91 (.88 to .94)`."""
+    if not estimate or estimate["value"] is None:
+        return "-"
+    value, low, high = (_share(estimate[key]) for key in ("value", "low", "high"))
+    return f"{value} ({low} to {high})"
+
+
+def _share(number: float) -> str:
+    return f"{number:.2f}".replace("0.", ".", 1) if number < 0.995 else "1.00"
+
+
+def results(evaluation: Mapping[str, Any]) -> list[str]:
+    """Return the table of the closed photographs: each source by itself, since a source can tell the diagnosis."""
+    part = evaluation["parts"]["test"]
+    lines = [
+        "| closed photographs | n | melanomas | melanoma AUC | sensitivity | specificity |",
+        "|---|---|---|---|---|---|",
+    ]
+    names = {"HAM10000": "HAM10000, every tenth lesion", "nine-class set": "nine-class set, its Test"}
+    for source, group in part["subgroups"]["source"].items():
+        scores = ["too few to judge"] * 3 if group["too_few"] else [
+            shown(group[key]) for key in ("auc", "sensitivity", "specificity")
+        ]  # fmt: skip
+        lines.append(f"| {names.get(source, source)} | {group['n']:,} | {group['n_positive']} | {' | '.join(scores)} |")
+    return lines
+
+
+def points(evaluation: Mapping[str, Any]) -> list[str]:
+    """Return the table of the operating points for melanoma, as measured on all closed photographs."""
+    lines = ["| operating point | chosen for | assured | sensitivity | specificity |", "|---|---|---|---|---|"]
+    for name, point in evaluation["parts"]["test"]["groups"]["melanoma"]["operating_points"].items():
+        aim = "Youden's index" if point["aim"] == "youden" else f"{point['aim']} {_share(point['target'])}"
+        assured = "yes" if point["assured"] else "no"
+        lines.append(f"| {name} | {aim} | {assured} | {shown(point['sensitivity'])} | {shown(point['specificity'])} |")
+    return lines
+
+
+def ideas(tried: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the table of the ideas, in the order in which they were tried."""
+    lines = [
+        "| idea | size | epochs | folds | minutes a fold | balanced accuracy | even | melanoma AUC | "
+        "specificity at .95 | strangers |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for one in tried:
+        scores = " | ".join(
+            shown(one.get(key)) for key in ("balanced_accuracy", "even", "melanoma_auc", "specificity", "stranger")
+        )
+        folds = len(one["folds"])
+        lines.append(
+            f"| **{one['idea']}**: {one['what']} | {one['size'][0]} x {one['size'][1]} | {one['epochs']} | {folds} | "
+            f"{one['minutes'] / folds:.0f} | {scores} |"
+        )
+    return lines
+
+
+def blocks(bundle: Bundle, tried: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+    """Return, for each page, what stands between its marks."""
+    assert bundle.evaluation is not None
+    part = bundle.evaluation["parts"]["test"]
+    facts = (
+        f"Identity `{bundle.identity[:16]}`, {bundle.path.stat().st_size / 1e6:.1f} MB, "
+        f"{bundle.geometry.height} x {bundle.geometry.width} pixels. "
+        f"Balanced accuracy over {len(bundle.classes)} diagnoses on all {part['n_images']:,} closed photographs: "
+        f"{shown(part['balanced_accuracy'])}."
+    )
+    measured = "\n".join(results(bundle.evaluation))
+    return {
+        "readme": {"champion": measured},
+        "page": {
+            "facts": facts,
+            "results": measured,
+            "points": "\n".join(points(bundle.evaluation)),
+            "ideas": "\n".join(ideas(tried)),
+        },
+    }
+
+
+def filled(text: str, written: Mapping[str, str]) -> str:
+    """Return a page with its marked blocks written anew.
+
+    Raises:
+        ValueError: When a mark is missing.
+    """
+    for name, block in written.items():
+        mark = _MARK.format(name=name)
+        if mark not in text:
+            raise ValueError(f"The mark {mark} is missing.")
+        before, rest = text.split(mark, 1)
+        text = before + mark + f"\n{block}\n" + rest[rest.index(_END) :]
+    return text
+
+
+def main() -> None:
+    bundle = load_bundle(PACKAGE / "src" / "melascope_champion" / "champion.melascope")
+    tried = json.loads(IDEAS.read_text(encoding="utf-8"))
+    for name, written in blocks(bundle, tried).items():
+        PAGES[name].write_text(filled(PAGES[name].read_text(encoding="utf-8"), written), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

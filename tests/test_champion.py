@@ -1,0 +1,135 @@
+"""The shipped model: whole, small, found by itself, and told of in the same numbers everywhere."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from models.champion import make, page
+from PIL import Image
+
+import melascope
+from melascope.bundle import Bundle, Predictor, default_bundle, load_bundle
+from melascope.cli.main import main
+from melascope.finding import Finding
+from melascope.images import synthetic
+
+HOME = make.PACKAGE / "src" / "melascope_champion"
+RISK = 0.15
+"""By how much the melanoma risk of a copy 180 pixels wide may differ from the photograph's: docs/champion.md."""
+
+
+@pytest.fixture(scope="module")
+def champion() -> Bundle:
+    return load_bundle(HOME / "champion.melascope")
+
+
+@pytest.fixture(scope="module")
+def lesions(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Drawn lesions of 600 x 450 pixels."""
+    folder = tmp_path_factory.mktemp("lesions")
+    files = []
+    for number, code in enumerate(["MEL", "NV", "BCC", "NV", "MEL", "BKL", "NV"] * 2):
+        pixels = synthetic.lesion(number, code, (450, 600))
+        files.append(folder / f"lesion_{number:02d}.jpg")
+        Image.fromarray(pixels).save(files[-1], quality=92)
+    return files
+
+
+def test_the_file_is_what_its_checksums_say_and_small() -> None:
+    for line in (make.PACKAGE / "SHA256SUMS").read_text(encoding="utf-8").splitlines():
+        digest, name = line.split()
+        assert hashlib.sha256((make.PACKAGE / name).read_bytes()).hexdigest() == digest, name
+    assert (HOME / "champion.melascope").stat().st_size <= make.LARGEST
+
+
+def test_it_is_installed_and_the_default(lesions: list[Path], champion: Bundle) -> None:
+    assert default_bundle().resolve() == (HOME / "champion.melascope").resolve()
+    told = CliRunner().invoke(main, ["predict", str(lesions[0]), "--format", "jsonl"])
+    assert told.exit_code == 0, told.output
+    assert json.loads(told.stdout)["model"]["sha256"] == champion.identity
+
+
+def test_card_licence_and_pages_tell_the_numbers_of_the_file(champion: Bundle) -> None:
+    assert champion.card == (HOME / "card.md").read_text(encoding="utf-8")
+    assert "CC BY-NC" in champion.licences["LICENSE"]
+    assert "Not a medical device" in str(champion.card)
+    tried = json.loads(page.IDEAS.read_text(encoding="utf-8"))
+    for name, written in page.blocks(champion, tried).items():
+        text = page.PAGES[name].read_text(encoding="utf-8")
+        assert page.filled(text, written) == text, f"run python -m models.champion.page: {page.PAGES[name].name} is old"
+    auc = champion.evaluation["parts"]["test"]["groups"]["melanoma"]["auc"]["value"]
+    assert f"{auc:.3f}" in str(champion.card)
+
+
+def test_nothing_closed_was_learnt_from(champion: Bundle) -> None:
+    assert champion.evaluation["trained_on"]["n"] == 0
+    assert champion.evaluation["protocol"] == "clean"
+    assert champion.evaluation["audited"]
+
+
+def test_every_question_is_answered(champion: Bundle, lesions: list[Path]) -> None:
+    (found,) = Predictor(champion, threads=1).predict(lesions[:1], heatmaps=True)
+    for key in ("novelty", "quality", "modality", "neighbours", "prediction_set", "operating_point", "heatmap"):
+        assert getattr(found, key) is not None, key
+    assert set(champion.decision["operating_points"]["melanoma"]) == {"screening", "balanced", "rule-in"}
+
+
+def same(a: list[Finding], b: list[Finding]) -> None:
+    for one, other in zip(a, b, strict=True):
+        assert one.decision == other.decision
+        assert one.diagnosis == other.diagnosis
+        assert one.probabilities == pytest.approx(other.probabilities, abs=1e-3)
+
+
+@pytest.mark.parametrize("options", [{"batch_size": 7}, {"batch_size": 64}, {"threads": 2}], ids=str)
+def test_findings_do_not_depend_on_batches_and_threads(
+    champion: Bundle, lesions: list[Path], options: dict[str, int]
+) -> None:
+    one = list(Predictor(champion, threads=1, batch_size=1).predict(lesions))
+    same(one, list(Predictor(champion, **{"threads": 1, **options}).predict(lesions)))
+
+
+def test_findings_are_the_same_from_the_command_line_and_from_python(champion: Bundle, lesions: list[Path]) -> None:
+    told = CliRunner().invoke(main, ["predict", *map(str, lesions), "--format", "jsonl"])
+    rows = [json.loads(line) for line in told.stdout.splitlines()]
+    frame = melascope.predict(lesions)
+    for row, found, (_, line) in zip(rows, Predictor(champion).predict(lesions), frame.iterrows(), strict=True):
+        assert row["decision"] == found.decision == line["decision"]
+        assert row["melanoma_risk"] == pytest.approx(found.melanoma_risk, abs=1e-3)
+        assert line["melanoma_risk"] == pytest.approx(found.melanoma_risk, abs=1e-3)
+
+
+def small(file: Path) -> bytes:
+    """A copy that is 180 pixels wide."""
+    with Image.open(file) as image:
+        picture = image.convert("RGB")
+    copy = picture.resize((180, round(180 * picture.height / picture.width)), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    copy.save(buffer, "JPEG", quality=92)
+    return buffer.getvalue()
+
+
+def test_a_mirror_image_gets_the_same_finding(champion: Bundle, lesions: list[Path]) -> None:
+    predictor = Predictor(champion, threads=1)
+    for file in lesions[:4]:
+        with Image.open(file) as image:
+            pixels = np.asarray(image.convert("RGB"))
+        here, there = predictor.predict_array(pixels), predictor.predict_array(np.ascontiguousarray(pixels[:, ::-1]))
+        assert here.probabilities == pytest.approx(there.probabilities, abs=2e-2)
+
+
+@pytest.mark.real_data
+def test_an_original_and_its_small_copy_agree(champion: Bundle, shared_data: Path) -> None:
+    predictor = Predictor(champion, threads=1)
+    files = sorted((shared_data / "originals").rglob("*.jpg"))
+    assert len(files) == 12
+    for file in files:
+        (original,) = predictor.predict([file])
+        copy = predictor.predict_one(small(file), file.name)
+        assert original.melanoma_risk == pytest.approx(copy.melanoma_risk, abs=RISK), file.name
