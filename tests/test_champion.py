@@ -59,7 +59,7 @@ def test_card_licence_and_pages_tell_the_numbers_of_the_file(champion: Bundle) -
     assert champion.card == (HOME / "card.md").read_text(encoding="utf-8")
     assert "CC BY-NC" in champion.licences["LICENSE"]
     assert "Not a medical device" in str(champion.card)
-    tried = json.loads(page.IDEAS.read_text(encoding="utf-8"))
+    tried = json.loads(make.IDEAS.read_text(encoding="utf-8"))
     for name, written in page.blocks(champion, tried).items():
         text = page.PAGES[name].read_text(encoding="utf-8")
         assert page.filled(text, written) == text, f"run python -m models.champion.page: {page.PAGES[name].name} is old"

@@ -187,7 +187,9 @@ def judge(name: str, folds: Sequence[int], out: Path, views: bool = False, draws
     `balanced_accuracy` is that of the largest probability, `even` that of the largest probability over how often
     training showed the class: what is right equally often. `specificity` is that at the threshold which finds 95 % of
     the same melanomas, for ideas to be told apart by: no promise. `stranger` is the melanoma AUC within ISIC 2017, the
-    mean over the folds' networks. With `views` a photograph's logits are the mean of its four mirror images'.
+    mean over the folds' networks, and `stranger_sensitivity` and `stranger_specificity` those at the threshold that
+    finds 95 % of the melanomas of the network's own fold. With `views` a photograph's logits are the mean of its four
+    mirror images'.
     """
     ham, strangers, seconds, learnt = [], [], 0.0, []
     for fold in folds:
@@ -198,7 +200,10 @@ def judge(name: str, folds: Sequence[int], out: Path, views: bool = False, draws
         p = statistics.softmax(said[columns].to_numpy(dtype=float))
         even = p / np.maximum(record["sampled"], 1e-9)
         said = said.assign(risk=p[:, 0], first=_seven(p), even=_seven(even))
-        ham.append(said[said["source"] == HAM])
+        own = said[said["source"] == HAM]
+        limit = float(np.quantile(own.loc[own["diagnosis"] == "MEL", "risk"], 0.05))
+        said = said.assign(alert=said["risk"] >= limit)
+        ham.append(own)
         strangers.append(said[said["source"] == ISIC2017])
         seconds += record["seconds"]
         learnt.append(record["learnt"])
@@ -226,12 +231,21 @@ def judge(name: str, folds: Sequence[int], out: Path, views: bool = False, draws
     if outside:
         frame = outside[0]
         yes = (frame["diagnosis"] == "MEL").to_numpy()
-        single = float(np.mean([statistics.auc(one["risk"].to_numpy(), yes) for one in outside]))
-        drawn = statistics.bootstrap(
-            lambda w: np.mean([statistics.auc(one["risk"].to_numpy(), yes, w) for one in outside], axis=0),
-            pd.factorize(frame["group"])[0], yes.astype(int), draws, 0, len(yes),
-        )  # fmt: skip
-        found["stranger"] = statistics.interval(drawn, single, len(yes)).to_json()
+        risks = [one["risk"].to_numpy() for one in outside]
+        alerts = [one["alert"].to_numpy() for one in outside]
+
+        def abroad(w: Any) -> dict[str, Any]:
+            found, passed = zip(*(statistics.rates(alert, yes, w) for alert in alerts), strict=True)
+            return {
+                "stranger": np.mean([statistics.auc(risk, yes, w) for risk in risks], axis=0),
+                "stranger_sensitivity": np.mean(found, axis=0),
+                "stranger_specificity": np.mean(passed, axis=0),
+            }
+
+        single = {key: float(value[0]) for key, value in abroad(np.ones((len(yes), 1))).items()}
+        drawn = statistics.bootstrap(abroad, pd.factorize(frame["group"])[0], yes.astype(int), draws, 0, len(yes))
+        for key, value in single.items():
+            found[key] = statistics.interval(drawn[key], value, len(yes)).to_json()
     return {
         "idea": name,
         "what": IDEAS[name].what + (", four mirror images" if views else ""),

@@ -27,10 +27,12 @@ from pathlib import Path
 import pandas as pd
 
 from melascope.bundle import load_bundle, write_bundle
+from melascope.counted import plural
 from melascope.training import recipe
 from models.champion import gather
 
 PACKAGE = Path(__file__).parents[1] / "melascope-champion"
+IDEAS = Path(__file__).parents[2] / "docs" / "champion.json"
 LARGEST = 15_000_000
 """Bytes that the bundle may have."""
 SHARES = ("train=0.85", "calibrate=0.15")
@@ -81,14 +83,28 @@ def trained(table: Path, weights: Path, out: Path, epochs: int | None) -> Path:
     return run
 
 
+def design(ideas: Path = IDEAS) -> str:
+    """Return what the card says of the ideas that were tried before: a run by itself cannot know them."""
+    tried = json.loads(ideas.read_text(encoding="utf-8"))
+    names = list(dict.fromkeys(one["idea"] for one in tried))
+    folds = sorted({fold for one in tried for fold in one["folds"]})
+    return (
+        "\n## Ideas tried\n\n"
+        f"{len(names)} designs were trained and compared before this one was made ({', '.join(names)}), on "
+        f"{plural(len(folds), 'fold')} of HAM10000's five by lesion; on photographs that are closed here nothing was "
+        "chosen. All of them, with scores, intervals and cost: `docs/champion.md` of Melascope's repository.\n"
+    )
+
+
 def ship(run: Path, package: Path = PACKAGE) -> Path:
     """Put a run's bundle, its card and their checksums into the distribution; return the bundle's file."""
     made = load_bundle(run / "model.melascope")
+    card = (made.card or "") + design()
     home = package / "src" / "melascope_champion"
     licence = (package / "LICENSE").read_text(encoding="utf-8")
     target = home / "champion.melascope"
     written = write_bundle(
-        target, made.onnx, made.decision, evaluation=made.evaluation, card=made.card, trained_on=made.trained_on,
+        target, made.onnx, made.decision, evaluation=made.evaluation, card=card, trained_on=made.trained_on,
         licences={**made.licences, "LICENSE": licence}, arrays=made.arrays,
     )  # fmt: skip
     size = target.stat().st_size

@@ -137,10 +137,30 @@ def _operating(part: Mapping[str, Any], lesions: Mapping[str, Any] | None) -> li
             f"would lie between {found['low']:.2f} and {found['high']:.2f} and specificity between "
             f"{passed['low']:.2f} and {passed['high']:.2f} (95 % intervals of the whole procedure)."
         )
+    lines += _referred(part)
     if lesions:
         chosen = lesions.get("threshold_chosen_on", "photographs")
         lines.append(f"Per lesion the mean of its photographs counts, at thresholds chosen on {chosen}.")
     return [*lines, ""]
+
+
+def _referred(part: Mapping[str, Any]) -> list[str]:
+    """Return what is done with each kind of lesion, referrals included."""
+    found = part.get("decisions")
+    if not found:
+        return []
+    names = {"melanoma": "melanomas", "other_malignant": "other malignant lesions", "benign": "benign lesions"}
+    lines = [
+        "",
+        "As used, per photograph: a referral is a photograph without an alert that the model would not judge.",
+        "",
+    ]
+    lines += ["| lesions | alert | referred | no alert |", "|---|---|---|---|"]
+    for group, told in found["groups"].items():
+        cells = [cell(told[name], few=told["too_few"]) for name in ("alert", "refer", "no_alert")]
+        lines.append(f"| {names[group]} | {' | '.join(cells)} |")
+    doubts = ", ".join(f"{name} {told['n']}" for name, told in found["doubts"].items())
+    return [*lines, "", f"Photographs that raised a doubt, by reason: {doubts}.", ""]
 
 
 def _alerts(part: Mapping[str, Any], lesions: Mapping[str, Any] | None) -> list[str]:

@@ -16,6 +16,7 @@ import pandas as pd
 from melascope.errors import DataError
 from melascope.evaluation import part as sections
 from melascope.evaluation import record, sources, statements
+from melascope.evaluation.decisions import decision_section
 from melascope.evaluation.measures import Scores, distinct
 from melascope.evaluation.predictions import Vocabulary, mark_trained_on, vocabulary
 from melascope.evaluation.record import PARTS
@@ -219,6 +220,7 @@ class _Maker:
                 if test
                 else {"subgroups": {}, "gaps": {}}
             ),
+            "decisions": decision_section(sample, seen, draws, self.seed) if test else None,
             "missing": statements.missing_section(frame),
         }
         result["per_lesion"] = self._per_lesion(sample, seen, draws, test) if result["n_lesions"]["known"] else None

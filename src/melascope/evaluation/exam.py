@@ -17,6 +17,7 @@ from melascope.audit import survey as look
 from melascope.audit.protocol import apply_protocol
 from melascope.bundle import Bundle, Predictor, default_bundle, load_bundle
 from melascope.bundle.trained_on import SAME_PHOTOGRAPH
+from melascope.evaluation.decisions import with_decisions
 from melascope.evaluation.evaluate import evaluate
 from melascope.evaluation.findings import headline, remarks
 from melascope.evaluation.predictions import mark_trained_on, predict_table
@@ -91,8 +92,10 @@ def evaluate_data(
     flat = found.scanned.assign(split=pd.array([pd.NA] * len(found.scanned), dtype="string"))
     prepared = apply_protocol(flat, found.audit, protocol)
     table = prepared.table.assign(part="test")
-    predictor = Remembering(Predictor(model, environment.threads()), worth_telling(table, seed))
-    predictions = with_skin_tone(predict_table(predictor, table, progress), progress)
+    predictor = Predictor(model, environment.threads())
+    looking = Remembering(predictor, worth_telling(table, seed))
+    predictions = with_skin_tone(predict_table(looking, table, progress), progress)
+    predictions = with_decisions(predictor, predictions, progress)
     if model.trained_on is not None:
         hashes = np.frombuffer(bytes.fromhex("".join(table["phash"])), np.uint8).reshape(-1, 32)
         predictions = mark_trained_on(predictions, model.trained_on, hashes, SAME_PHOTOGRAPH)
@@ -104,7 +107,7 @@ def evaluate_data(
         audited=True,
         flow=look.flow(prepared),
         prevalence=prevalence,
-        embeddings=predictor.embeddings,
+        embeddings=looking.embeddings,
         seed=seed,
         progress=progress,
     )

@@ -77,6 +77,7 @@ def summary(metrics: Mapping[str, Any]) -> list[Any]:
     )
     blocks += _threshold(metrics, point)
     blocks.append(_further_scores(part))
+    blocks += _as_used(part)
     return blocks
 
 
@@ -179,6 +180,28 @@ def _further_scores(part: Mapping[str, Any]) -> Table:
             told = "too few to judge" if wording.too_few(estimate) else wording.percent(estimate)
             rows.append([label, told, wording.count(wording.cases(estimate))])
     return Table("Further scores, with 95 % intervals", ["score", "measured", "n"], rows)
+
+
+def _as_used(part: Mapping[str, Any]) -> list[Any]:
+    """Return what was done with each kind of lesion, referrals included, and what the referrals are for."""
+    found = part.get("decisions")
+    if not found:
+        return []
+    names = {"melanoma": "melanomas", "other_malignant": "other malignant lesions", "benign": "benign lesions"}
+    rows = []
+    for group, told in found["groups"].items():
+        cells = [wording.percent(told[name]) for name in ("alert", "refer", "no_alert")]
+        rows.append([names[group], *(["too few to judge"] * 3 if told["too_few"] else cells), wording.count(told["n"])])
+    named = {"novelty": "unlike what the model knows", "quality": "too poor", "modality": "not dermoscopic"}
+    doubts = [
+        f"{named.get(name, 'of an age or at a site that training barely had')} {wording.count(told['n'])}"
+        for name, told in found["doubts"].items()
+        if told["n"]
+    ]
+    words = "A referral is a photograph without an alert that the model would not judge"
+    words += f". Photographs about which it had a doubt: {'; '.join(doubts)}." if doubts else "; it had no doubt here."
+    head = ["lesions", "alert", "referred", "no alert", "n"]
+    return [Table("As used: alerts and referrals, with 95 % intervals", head, rows), Text(words, "note")]
 
 
 def risk(p: float) -> str:

@@ -24,6 +24,7 @@ from melascope.evaluation import (
 )
 from melascope.evaluation.baselines import all_of
 from melascope.evaluation.card import gathered, model_card
+from melascope.evaluation.decisions import with_decisions
 from melascope.evaluation.skin_tones import with_skin_tone
 from melascope.evaluation.sources import Remembering, worth_telling
 from melascope.progress import Progress
@@ -99,8 +100,10 @@ def evaluate(
     audit = folder.read_json("audit.json")
     bundle = load_bundle(folder.need("model.melascope"))
     labels, rows = labels_and_rows(table, bundle.classes, audit["cross_fitted"])
-    looking = Remembering(Predictor(bundle, threads), worth_telling(table, folder.settings["seed"]))
+    predictor = Predictor(bundle, threads)
+    looking = Remembering(predictor, worth_telling(table, folder.settings["seed"]))
     predictions = with_skin_tone(predict_table(looking, table, progress), progress, threads=threads)
+    predictions = with_decisions(predictor, predictions, progress)
     if bundle.trained_on is not None:
         predictions = mark_trained_on(predictions, bundle.trained_on, perceptual(table), SAME_PHOTOGRAPH)
         # What was learnt from turned by a few degrees looks like another file; the table knows its source.
