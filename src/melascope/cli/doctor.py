@@ -11,6 +11,7 @@ from rich.table import Table
 
 from melascope import environment
 from melascope.cli import console
+from melascope.errors import BundleError
 
 
 @click.command()
@@ -24,6 +25,7 @@ def doctor(as_json: bool) -> None:
     facts = environment.describe()
     facts["engines"] = environment.engines()
     facts["missing_for_training"] = environment.missing_for_training()
+    facts["model"] = _model()
     facts["cache"] = str(environment.cache_folder())
     facts["disk_free_gb"] = round(shutil.disk_usage(tempfile.gettempdir()).free / 2**30, 1)
     if as_json:
@@ -39,6 +41,7 @@ def doctor(as_json: bool) -> None:
             {True: "in hardware", False: "not in hardware: slower than float32", None: "unknown"}[facts["bfloat16"]],
         ),
         ("Predicting", "OpenVINO in float32 on " + ", ".join(facts["engines"].get("openvino", ["(not installed)"]))),
+        ("Model", facts["model"] or "none installed: melascope predict needs --bundle FILE"),
         ("Cache", facts["cache"]),
         ("Free disk", f"{facts['disk_free_gb']} GB"),
         ("Packages", ", ".join(f"{name} {version}" for name, version in facts["packages"].items())),
@@ -52,3 +55,14 @@ def doctor(as_json: bool) -> None:
         )
     else:
         console.results.print("[green]Ready to train and to predict.[/]")
+
+
+def _model() -> str | None:
+    """Return the name and the identity of the installed model."""
+    from melascope.bundle import default_bundle, load_bundle
+
+    try:
+        bundle = load_bundle(default_bundle())
+    except BundleError:
+        return None
+    return f"{bundle.decision['name']} {bundle.decision['version']}, identity {bundle.identity[:12]}"
