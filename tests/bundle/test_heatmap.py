@@ -38,6 +38,19 @@ def test_the_map_is_melanoma_against_the_rest_on_a_fixed_scale() -> None:
     assert np.isfinite(melanoma_map(maps, np.array([1.0, 0.0, 0.0]), 0)).all()
 
 
+def test_what_alerts_has_heat_and_its_mean_is_what_exceeds_the_threshold() -> None:
+    rng = np.random.default_rng(0)
+    maps = rng.normal(size=(3, 4, 5))
+    for risk in (0.05, 0.06, 0.3):
+        p = np.array([risk, 0.9 * (1 - risk), 0.1 * (1 - risk)])
+        assert melanoma_map(maps - 9, p, 0, threshold=0.05).max() > 0
+    # Far above the threshold nothing is cut off at 0, and the mean of the unscaled map is the distance from it.
+    heat = melanoma_map(0.1 * maps, np.array([0.9, 0.05, 0.05]), 0, threshold=0.5)
+    full = max(FULL_COLOUR, float(np.log(9)))
+    assert heat.mean() * full == pytest.approx(np.log(9), rel=1e-3)
+    assert not melanoma_map(0.1 * maps, np.array([0.01, 0.5, 0.49]), 0, threshold=0.5).any()
+
+
 def test_without_heat_the_photograph_is_untouched() -> None:
     photograph = tiny.photograph(0)
     result = overlay(photograph, np.zeros((8, 8), np.float32))

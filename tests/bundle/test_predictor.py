@@ -340,6 +340,8 @@ def test_other_calibrations_give_probabilities_and_maps(
             for place in raw.heatmap.reshape(4, -1).T.astype(float)
         ]
     )
+    # Moved so that the mean is by how much the photograph lies above the threshold, .3.
+    expected += log_odds(raw.logits) - float(np.log(0.3 / 0.7)) - expected.mean()
     warm = np.maximum(expected, 0)
     np.testing.assert_allclose(finding.heatmap.ravel(), warm / max(warm.max(), 3.0), atol=2e-3)
 
@@ -350,7 +352,7 @@ def test_with_a_temperature_the_map_is_what_it_was(predictor: Predictor, files: 
     assert raw.heatmap is not None
     finding = predictor.finding("a.jpg", raw)
     p = np.array(list(finding.probabilities.values()))
-    np.testing.assert_allclose(finding.heatmap, melanoma_map(raw.heatmap, p, 0, temperature=1.5), atol=1e-6)
+    np.testing.assert_allclose(finding.heatmap, melanoma_map(raw.heatmap, p, 0, 1.5, threshold=0.3), atol=1e-6)
 
 
 def test_an_operating_point_can_be_asked_for(tmp_path: Path, files: list[Path]) -> None:

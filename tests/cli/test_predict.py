@@ -211,9 +211,9 @@ def test_heat_maps_that_show_no_place_are_told_once(predict, photos: Path, tmp_p
     blind = tiny.bundle(tmp_path / "blind.melascope", onnx=tiny.network(gain=0.0)).path
     said = predict(photos, "--heatmaps", tmp_path / "maps", model=blind)
     assert said.code == 0
-    assert said.err.count("3 of 3 heat maps are empty: no place speaks for melanoma.") == 1
+    assert said.err.count("3 of 3 heat maps are empty: no place would alert for melanoma by itself.") == 1
     one = predict(next(photos.glob("*.jpg")), "--heatmaps", tmp_path / "maps", model=blind)
-    assert "The heat map is empty: no place speaks for melanoma." in one.err
+    assert "The heat map is empty: no place would alert for melanoma by itself." in one.err
     assert "empty" not in predict(photos, model=blind).err
 
 

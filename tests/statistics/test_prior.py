@@ -29,13 +29,26 @@ def test_weighing_gives_the_balanced_accuracy_that_the_truth_allows() -> None:
     assert found.plain + found.gained.value == pytest.approx(best, abs=0.02)
 
 
-def test_where_a_class_has_fewer_than_ten_lesions_nothing_is_weighed() -> None:
-    y = np.repeat([0, 1, 2], [30, 18, 20])
-    p = np.full((68, 3), 1 / 3)
-    lesions = np.arange(68) // 2
-    found = s.choose_prior(p, y, s.grouped_folds(y, lesions), lesions)
+def test_a_class_of_fewer_than_ten_lesions_is_weighed_as_if_it_had_ten_and_not_judged() -> None:
+    true, y = known_truth(3000, shares=np.array([0.05, 0.8, 0.149, 0.001]))
+    assert 0 < (y == 3).sum() < 10
+    found = s.choose_prior(s.softmax(true), y, s.grouped_folds(y))
+    assert found.scarce == (3,)
+    assert found.prior is not None
+    assert found.prior[3] == pytest.approx(10 / 3000, rel=0.02)
+    assert found.gained is not None
+    assert found.gained.n == (y != 3).sum()
+    common = y != 3
+    plain = s.balanced_accuracy(y[common], s.softmax(true)[common].argmax(axis=1))
+    assert found.plain == pytest.approx(float(plain))
+
+
+def test_where_fewer_than_two_classes_have_ten_lesions_nothing_is_weighed() -> None:
+    y = np.repeat([0, 1, 2], [30, 18, 12])
+    lesions = np.arange(60) // 2
+    found = s.choose_prior(np.full((60, 3), 1 / 3), y, s.grouped_folds(y, lesions), lesions)
     assert found.prior is None
-    assert found.scarce == (1,)
+    assert found.scarce == (1, 2)
     assert found.gained is None
 
 

@@ -5,8 +5,11 @@ class whose mean is that class's logit (class activation maps, Zhou et al.
 2016). What a reader wants to know is not one logit but melanoma against the
 rest, so the map shown is the slope of melanoma's log-odds:
 `map(melanoma) - sum of q_k map(k)` over the other classes, q being their share
-of the remaining probability. It is shown on a fixed scale, so that a photograph
-without such evidence stays pale instead of being stretched to full colour.
+of the remaining probability. It is moved so that its mean is by how much the
+photograph lies above the threshold of an alert: where there is heat, the
+evidence alone would alert, and a photograph that alerts has some. The scale is
+fixed, so that a photograph without such evidence stays pale instead of being
+stretched to full colour.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
     from melascope.images.geometry import Geometry
 
 FULL_COLOUR = 3.0
-"""Local log-odds (nats) of melanoma against the rest that are shown at full intensity, unless a photograph has more."""
+"""Local log-odds (nats) above the threshold that are shown at full intensity, unless a photograph has more."""
 
 _LONGEST_SIDE = 1600
 
@@ -42,7 +45,13 @@ _CONTOURS = (0.25, 0.5, 0.75)
 _FLAT = 0.02
 
 
-def melanoma_map(heatmap: np.ndarray, probabilities: np.ndarray, melanoma: int, temperature: float = 1.0) -> np.ndarray:
+def melanoma_map(
+    heatmap: np.ndarray,
+    probabilities: np.ndarray,
+    melanoma: int,
+    temperature: float = 1.0,
+    threshold: float | None = None,
+) -> np.ndarray:
     """Return where the evidence for melanoma against all else lies.
 
     Args:
@@ -50,6 +59,7 @@ def melanoma_map(heatmap: np.ndarray, probabilities: np.ndarray, melanoma: int, 
         probabilities: `(c,)`, calibrated.
         melanoma: Melanoma's place among the classes.
         temperature: Of the calibration; divides the maps as it divides the logits.
+        threshold: The melanoma risk that alerts; heat is then what exceeds it. Without it, what exceeds even odds.
 
     Returns:
         `(h', w')` float32 in [0, 1]; 1 is `FULL_COLOUR` nats, or the photograph's own maximum where that is more.
@@ -58,8 +68,15 @@ def melanoma_map(heatmap: np.ndarray, probabilities: np.ndarray, melanoma: int, 
     others[melanoma] = 0.0
     others /= max(others.sum(), 1e-12)
     evidence = (heatmap[melanoma] - np.tensordot(others, heatmap, axes=1)) / temperature
+    if threshold is not None:
+        evidence += _log_odds(float(probabilities[melanoma])) - _log_odds(threshold) - evidence.mean()
     evidence = np.maximum(evidence, 0.0)
     return np.asarray(evidence / max(float(evidence.max(initial=0.0)), FULL_COLOUR), dtype=np.float32)
+
+
+def _log_odds(p: float) -> float:
+    inside = min(max(p, 1e-9), 1 - 1e-9)
+    return float(np.log(inside / (1 - inside)))
 
 
 def is_empty(heat: np.ndarray) -> bool:

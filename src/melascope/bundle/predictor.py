@@ -211,7 +211,8 @@ class Predictor:
         if raw.heatmap is not None and self._melanoma is not None:
             # The calibrator's slope at this photograph carries the maps of the logits over to calibrated scores.
             maps = np.tensordot(self.decider.calibration.slope(raw.logits), raw.heatmap, axes=1)
-            heat = melanoma_map(maps, probabilities, self._melanoma)
+            point = self.decider.points.get("melanoma")
+            heat = melanoma_map(maps, probabilities, self._melanoma, 1.0, point.threshold if point else None)
         return Finding(
             path=name,
             sha256=raw.sha256,

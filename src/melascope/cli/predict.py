@@ -213,7 +213,7 @@ class _Maps:
 
     def sentences(self) -> list[str]:
         told = (
-            (self.empty, "empty", "no place speaks for melanoma."),
+            (self.empty, "empty", "no place would alert for melanoma by itself."),
             (self.flat, "flat", "no place speaks more for melanoma than another."),
         )
         return [f"{self._of(count)} {how}: {why}" for count, how, why in told if count]

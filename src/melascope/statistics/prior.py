@@ -39,8 +39,10 @@ class PriorChoice:
 
     Attributes:
         prior: `(c,)` shares of the classes, or None: plain argmax.
-        scarce: Numbers of the classes with fewer than ten groups; where there are any, the prior is not weighed.
-        plain: Balanced accuracy of the largest p, cross-fitted; None where classes are scarce.
+        scarce: Numbers of the classes with fewer than ten groups. They are weighed as if they had ten photographs at
+            least, so that a few found by chance cannot make a diagnosis win, and the gain is measured without them.
+        plain: Balanced accuracy of the largest p, cross-fitted, over the other classes; None where those are fewer
+            than two.
         gained: What weighing adds to it, cross-fitted, with its interval; None likewise.
     """
 
@@ -66,25 +68,27 @@ def choose_prior(
     y, c = np.asarray(labels), n_classes or np.shape(p)[1]
     unit = units(groups, len(y))
     scarce = tuple(code for code in range(c) if count_units(unit, y == code) < FEW)
-    if scarce:
+    if c - len(scarce) < 2:
         return PriorChoice(None, scarce)
     chosen = np.empty(len(y), dtype=np.intp)
     for fold in np.unique(folds):
         held = folds == fold
-        chosen[held] = first_choice(p[held], _shares(y[~held], c))
-    plain = first_choice(p)
+        chosen[held] = first_choice(p[held], _shares(y[~held], c, scarce))
+    judged = ~np.isin(y, scarce)
+    y_judged, plain, chosen = y[judged], first_choice(p)[judged], chosen[judged]
 
     def gain(w: Array) -> Array:
-        return np.asarray(balanced_accuracy(y, chosen, w) - balanced_accuracy(y, plain, w))
+        return np.asarray(balanced_accuracy(y_judged, chosen, w) - balanced_accuracy(y_judged, plain, w))
 
-    value = float(gain(np.ones((len(y), 1)))[0])
-    samples = bootstrap(gain, unit, y, seed=seed)
-    gained = interval(samples, value, len(y), proportion=False)
-    prior = _shares(y, c) if value >= 0 else None
-    return PriorChoice(prior, (), float(balanced_accuracy(y, plain)), gained)
+    value = float(gain(np.ones((len(y_judged), 1)))[0])
+    samples = bootstrap(gain, unit[judged], y_judged, seed=seed)
+    gained = interval(samples, value, len(y_judged), proportion=False)
+    prior = _shares(y, c, scarce) if value >= 0 else None
+    return PriorChoice(prior, scarce, float(balanced_accuracy(y_judged, plain)), gained)
 
 
-def _shares(y: Array, c: int) -> Array:
-    """Return the share of each class; half a row is added to each, so that none is 0."""
+def _shares(y: Array, c: int, scarce: Sequence[int] = ()) -> Array:
+    """Return the share of each class; half a row is added to each, and scarce classes count ten rows or more."""
     counts = np.bincount(y, minlength=c) + 0.5
+    counts[list(scarce)] = np.maximum(counts[list(scarce)], FEW)
     return np.asarray(counts / counts.sum())

@@ -101,14 +101,15 @@ def _lesion_points(rows: pd.DataFrame, p: np.ndarray, classes: tuple[str, ...]) 
 def _first_choice(prior: PriorChoice, classes: tuple[str, ...]) -> dict[str, Any]:
     """Return `first_choice` of `decision.json`: the prior that it weighs away, or why it weighs none."""
     reason = None
-    if prior.scarce:
-        scarce = ", ".join(classes[code] for code in prior.scarce)
+    scarce = ", ".join(classes[code] for code in prior.scarce)
+    if prior.gained is None:
         reason = f"On the calibration part there are fewer than {FEW} lesions of {scarce}."
     elif prior.prior is None:
         reason = "On the calibration part weighing the classes alike lowered balanced accuracy."
     return {
         "prior": None if prior.prior is None else prior.prior.tolist(),
         "reason": reason,
+        "scarce": [classes[code] for code in prior.scarce],
         "cross_fitted": None
         if prior.gained is None
         else {"balanced_accuracy": prior.plain, "gained": prior.gained.to_json()},
