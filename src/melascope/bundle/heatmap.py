@@ -75,8 +75,7 @@ def melanoma_map(
 
 
 def _log_odds(p: float) -> float:
-    inside = min(max(p, 1e-9), 1 - 1e-9)
-    return float(np.log(inside / (1 - inside)))
+    return float(np.log(max(p, np.finfo(float).tiny)) - np.log(max(1.0 - p, np.finfo(float).eps)))
 
 
 def is_empty(heat: np.ndarray) -> bool:
