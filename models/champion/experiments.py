@@ -88,6 +88,14 @@ IDEAS: Mapping[str, Idea] = {
         begins="fast",
     ),
     "whole": Idea("the recipe as it stands: fast, 24 epochs at 144 x 192", others=True),
+    "gentle": Idea(
+        "as whole, fine-tuned at a rate of 2e-4", {"schedule": {"finetune_learning_rate": 2e-4}}, others=True
+    ),
+    "norms": Idea(
+        "as gentle, batch normalisation left as ImageNet set it",
+        {"schedule": {"finetune_learning_rate": 2e-4, "finetune_norms": False}},
+        others=True,
+    ),
     "natural": Idea("as whole, classes drawn as often as they are", {"balance": {"sampling": "none"}}, others=True),
     "even": Idea("as whole, classes drawn equally often", {"balance": {"sampling": "balanced"}}, others=True),
     "smooth": Idea("as whole, labels smoothed by .1", {"optimiser": {"label_smoothing": 0.1}}, others=True),

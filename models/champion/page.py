@@ -53,7 +53,9 @@ def results(evaluation: Mapping[str, Any]) -> list[str]:
 def points(evaluation: Mapping[str, Any]) -> list[str]:
     """Return the table of the operating points for melanoma, as measured on all closed photographs."""
     lines = ["| operating point | chosen for | assured | sensitivity | specificity |", "|---|---|---|---|---|"]
-    for name, point in evaluation["parts"]["test"]["groups"]["melanoma"]["operating_points"].items():
+    measured = evaluation["parts"]["test"]["groups"]["melanoma"]["operating_points"]
+    for name in ("screening", "balanced", "rule-in"):
+        point = measured[name]
         aim = "Youden's index" if point["aim"] == "youden" else f"{point['aim']} {_share(point['target'])}"
         assured = "yes" if point["assured"] else "no"
         lines.append(f"| {name} | {aim} | {assured} | {shown(point['sensitivity'])} | {shown(point['specificity'])} |")

@@ -87,6 +87,17 @@ def test_shuffled_network_must_be_at_chance(table: pd.DataFrame) -> None:
     assert shuffled_labels(leaking, diagnosis.ISIC_2019, draws=200)["at_chance"] is False
 
 
+def test_a_network_that_tells_nothing_may_rank_by_what_goes_with_the_diagnosis(table: pd.DataFrame) -> None:
+    generator = np.random.default_rng(2)
+    y = table["diagnosis"].map({code: i for i, code in enumerate(diagnosis.ISIC_2019)}).to_numpy()
+    dark = (y == 0) + generator.normal(0, 1, len(table))
+    logits = np.tile([0.0, 1.0, 0, 0, 0, 0, 0, 0], (len(table), 1)) + 0.02 * dark[:, None] * (np.arange(8) == 0)
+    found = shuffled_labels(predictions_of(table, logits, diagnosis.ISIC_2019), diagnosis.ISIC_2019, draws=200)
+    assert found["melanoma_auc"]["low"] > 0.5
+    assert found["explained"]["high"] < 0.02
+    assert found["at_chance"] is True
+
+
 def test_all_baselines_of_a_run(coloured: tuple[pd.DataFrame, np.ndarray]) -> None:
     table, images = coloured
     rows = {part: np.flatnonzero(table["part"] == part) for part in ("train", "test")}

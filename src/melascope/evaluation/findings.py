@@ -267,9 +267,9 @@ def _baselines(metrics: Mapping[str, Any], part: Mapping[str, Any]) -> list[Rema
         auc = shown(shuffled["melanoma_auc"])
         if shuffled.get("at_chance", True):
             text = f"Trained on shuffled labels it is no better than chance (melanoma AUC {auc}), as it must be."
-            high = shuffled["melanoma_auc"]["high"]
+            low, high = shuffled["melanoma_auc"]["low"], shuffled["melanoma_auc"]["high"]
             level: Literal["good", "note"] = "good"
-            if high is not None and high < 0.5:
+            if high is not None and (high < 0.5 or low > 0.5):
                 level = "note"
                 text += (
                     " Its AUC is off one half all the same: an arbitrary rule ranked photographs by something that "
