@@ -117,9 +117,10 @@ class Neighbours:
         if k < 1:
             return []
         moved = x / max(float(np.linalg.norm(x)), 1e-12) - self._centre
-        place = moved @ self._basis
+        # Not by BLAS: for one photograph its threads wait for longer than they work.
+        place = np.einsum("d,dr->r", moved, self._basis)
         rest = max(float(moved @ moved) - float(place @ place), 0.0)
-        squared = self._length - 2 * (self._known @ place) + np.float32(float(place @ place) + rest)
+        squared = self._length - 2 * np.einsum("nr,r->n", self._known, place) + np.float32(float(place @ place) + rest)
         left_out = self._own(image_id, sha256)
         found: list[dict[str, Any]] = []
         seen = set(left_out)

@@ -255,8 +255,13 @@ def _split(parameters: Mapping[str, Array], x: Array) -> tuple[Float, Array]:
     """Return the coordinates `(n, r)` within the directions kept, and the squared length `(n,)` outside them."""
     moved = np.asarray(x, np.float32) - np.asarray(parameters["centre"], np.float32)
     basis = np.asarray(parameters["basis"], np.float32)
-    inside = moved @ basis
-    outside = ((moved - inside @ basis.T).astype(float) ** 2).sum(axis=1)
+    if len(moved) == 1:  # BLAS would wake its threads for a tenth of a millisecond's work, and they wait for longer
+        inside = np.einsum("nd,dr->nr", moved, basis)
+        back = np.einsum("nr,dr->nd", inside, basis)
+    else:
+        inside = moved @ basis
+        back = inside @ basis.T
+    outside = ((moved - back).astype(float) ** 2).sum(axis=1)
     return inside, outside
 
 
