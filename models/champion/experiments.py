@@ -89,7 +89,9 @@ IDEAS: Mapping[str, Idea] = {
     ),
     "whole": Idea("the recipe as it stands: fast, 24 epochs at 144 x 192", others=True),
     "gentle": Idea(
-        "as whole, fine-tuned at a rate of 2e-4", {"schedule": {"finetune_learning_rate": 2e-4}}, others=True
+        "as fast, at 144 x 192 from the beginning and at a rate of 2e-4",
+        {"schedule": {"finetune_learning_rate": 2e-4}},
+        others=True,
     ),
     "norms": Idea(
         "as gentle, batch normalisation left as ImageNet set it",
