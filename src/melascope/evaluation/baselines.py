@@ -31,7 +31,7 @@ from melascope.statistics import (
 from melascope.statistics.intervals import DRAWS, Array, units
 
 TOLD = 0.02
-"""Share of the diagnoses' entropy that a network on shuffled labels may explain; docs/champion.md says how it was set."""
+"""Share of the diagnoses' entropy that a network on shuffled labels may explain; docs/champion.md tells how it came."""
 _CHUNK = 256  # photographs whose histograms are counted at once
 
 
