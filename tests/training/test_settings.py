@@ -51,3 +51,15 @@ def test_an_address_that_lacks_something_says_what(tmp_path, url, word):
 
     with pytest.raises(RunError, match=f"names no {word}"):
         storage_url(url, tmp_path)
+
+
+def test_a_recipe_from_before_a_key_was_known_is_the_same_recipe() -> None:
+    from melascope.training import recipe
+    from melascope.training.run_folder import changes
+
+    now = recipe.load("small-cnn").dumps()
+    before = "\n".join(line for line in now.splitlines() if not line.startswith("views"))
+    assert before != now.rstrip("\n")
+    assert changes({"recipe": before}, {"recipe": now}) == ""
+    other = recipe.load("small-cnn").replace(network={"views": 4}).dumps()
+    assert changes({"recipe": before}, {"recipe": other}) == "network.views: 1 then, 4 now"

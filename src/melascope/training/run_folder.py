@@ -76,7 +76,7 @@ def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
         if before == after or key == OWN_EPOCHS:
             continue
         if key == "recipe" and isinstance(before, str) and isinstance(after, str):
-            first, second = _flat(tomllib.loads(before)), _flat(tomllib.loads(after))
+            first, second = _flat(_whole(before)), _flat(_whole(after))
             told += [
                 f"{name}: {_brief(first.get(name))} then, {_brief(second.get(name))} now"
                 for name in sorted(first.keys() | second.keys())
@@ -85,6 +85,17 @@ def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
         else:
             told.append(f"{key}: {_brief(before)} then, {_brief(after)} now")
     return "; ".join(told)
+
+
+def _whole(recipe: str) -> dict[str, Any]:
+    """Return a recipe with today's defaults, so that one from before a key was known has the same value for it."""
+    from melascope.training.recipe import parse
+
+    told = tomllib.loads(recipe)
+    try:
+        return tomllib.loads(parse(told).dumps())
+    except RecipeError:  # of another version, or a file that it names is gone: compared as it stands
+        return told
 
 
 def _flat(tree: Mapping[str, Any], above: str = "") -> dict[str, Any]:
