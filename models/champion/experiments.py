@@ -98,6 +98,21 @@ IDEAS: Mapping[str, Idea] = {
         {"schedule": {"finetune_learning_rate": 2e-4, "finetune_norms": False}},
         others=True,
     ),
+    "stem": Idea(
+        "as gentle, at a rate of 3e-4, the first fifth of the network left as ImageNet set it",
+        {"schedule": {"finetune_learning_rate": 3e-4, "frozen_share": 0.2}},
+        others=True,
+    ),
+    "closer": Idea(
+        "stem, and from its weights five more epochs at 192 x 256",
+        {
+            "data": {"size": [192, 256]},
+            "schedule": {"epochs": 5, "finetune_learning_rate": 1.5e-4, "frozen_share": 0.2},
+            "optimiser": {"learning_rate": 1e-4},
+        },
+        others=True,
+        begins="stem",
+    ),
     "natural": Idea("as whole, classes drawn as often as they are", {"balance": {"sampling": "none"}}, others=True),
     "even": Idea("as whole, classes drawn equally often", {"balance": {"sampling": "balanced"}}, others=True),
     "smooth": Idea("as whole, labels smoothed by .1", {"optimiser": {"label_smoothing": 0.1}}, others=True),

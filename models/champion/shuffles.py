@@ -1,0 +1,90 @@
+"""Train the champion's network on several shuffles of the labels: whether the labels leak.
+
+    python -m models.champion.shuffles RUN [--seeds 0 1 2 3 4] [--write docs/champion_shuffles.json]
+
+One network that learnt nothing still ranks photographs by some property, such as how dark they are, and that may go
+with melanoma in either direction: its AUC can lie far from a half. Over many shuffles the directions differ; only if
+something tells the labels do they agree. Each seed shuffles the labels anew and trains as the run's own baseline does
+(a quarter of the epochs), and is judged on the run's closed photographs with their true labels. Stop it at any moment
+and repeat the command: it goes on after the last finished epoch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from melascope import environment
+from melascope.datasets import pack, table
+from melascope.evaluation.baselines import shuffled_labels
+from melascope.statistics import softmax
+from melascope.training import backend, judge, recipe
+from melascope.training.run_folder import RunFolder
+
+
+def judged(folder: RunFolder, seed: int) -> dict[str, Any]:
+    """Return the scores of the run's network, trained on one shuffle, on the run's closed photographs."""
+    made = recipe.load(folder.need("recipe.toml"))
+    frame = table.load(folder.need("table.parquet"))
+    audit = folder.read_json("audit.json")
+    classes = tuple(audit["classes"])
+    threads = environment.threads()
+    packed = pack(frame, made.geometry, environment.cache_folder(), threads=threads)
+    labels, rows = judge.labels_and_rows(frame, classes, audit["cross_fitted"])
+    own = seed == folder.settings["seed"]
+    out = folder.file("baselines/shuffled_labels" if own else f"baselines/shuffled_labels_{seed}")
+    out.mkdir(parents=True, exist_ok=True)
+
+    def told(stage: str, done: int, total: int) -> None:
+        if done % 100 == 0:
+            print(f"shuffle {seed}: {done}/{total}", file=sys.stderr, flush=True)
+
+    logits = judge.train_on_shuffled(out, made, frame, packed.images, rows, classes, seed, told, threads)
+    p = pd.DataFrame(softmax(logits), columns=[f"p_{code}" for code in classes])
+    tested = frame.iloc[rows["test"]].reset_index(drop=True)
+    tested["diagnosis"] = [classes[label] for label in labels[rows["test"]]]
+    found = shuffled_labels(pd.concat([tested, p], axis=1), classes)
+    keys = ("balanced_accuracy", "melanoma_auc", "explained")
+    return {"seed": seed, "n": len(tested), **{key: found[key] for key in keys}}
+
+
+def together(shuffles: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the mean melanoma AUC over shuffles with its 95 % interval, by Student's t: the shuffles are the sample."""
+    values = np.array([one["melanoma_auc"]["value"] for one in shuffles])
+    if len(values) < 2:
+        return {"mean": float(values.mean()), "low": None, "high": None, "deviation": None}
+    deviation = float(values.std(ddof=1))
+    half = float(stats.t.ppf(0.975, len(values) - 1)) * deviation / len(values) ** 0.5
+    mean = float(values.mean())
+    return {"mean": mean, "low": mean - half, "high": mean + half, "deviation": deviation}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--write", type=Path)
+    options = parser.parse_args(arguments)
+    backend.load(environment.threads())
+    folder = RunFolder.open(options.run)
+    shuffles = []
+    for seed in options.seeds:
+        shuffles.append(judged(folder, seed))
+        print(json.dumps(shuffles[-1]), flush=True)
+    found = {"shuffles": shuffles, "melanoma_auc": together(shuffles), "date": date.today().isoformat()}
+    print(json.dumps(found["melanoma_auc"]), flush=True)
+    if options.write is not None:
+        options.write.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
