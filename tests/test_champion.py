@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
-from models.champion import make, page
+from models.champion import experiments, ideas, judging, make, page, shuffles
 from PIL import Image
 
 import melascope
@@ -67,11 +68,66 @@ def test_card_licence_and_pages_tell_the_numbers_of_the_file(champion: Bundle) -
     assert "CC BY-NC" in champion.licences["LICENSE"]
     assert "Not a medical device" in str(champion.card)
     tried = json.loads(make.IDEAS.read_text(encoding="utf-8"))
-    for name, written in page.blocks(champion, tried).items():
+    leaks = json.loads(page.SHUFFLES.read_text(encoding="utf-8"))
+    for name, written in page.blocks(champion, tried, leaks).items():
         text = page.PAGES[name].read_text(encoding="utf-8")
         assert page.filled(text, written) == text, f"run python -m models.champion.page: {page.PAGES[name].name} is old"
     auc = champion.evaluation["parts"]["test"]["groups"]["melanoma"]["auc"]["value"]
     assert f"(AUC): {auc:.2f} " in str(champion.card)
+
+
+def test_labels_do_not_leak_over_several_shuffles(champion: Bundle) -> None:
+    leaks = json.loads(page.SHUFFLES.read_text(encoding="utf-8"))
+    assert len(leaks["shuffles"]) >= 3
+    assert leaks["melanoma_auc"] == shuffles.together(leaks["shuffles"])
+    # The first one is the shipped run's own baseline.
+    own = champion.evaluation["baselines"]["shuffled_labels"]["melanoma_auc"]["value"]
+    assert leaks["shuffles"][0]["melanoma_auc"]["value"] == pytest.approx(own)
+    assert leaks["melanoma_auc"]["low"] <= 0.5
+
+
+def test_shuffles_together_are_judged_by_students_t() -> None:
+    # Two values: t = 12.706 at one degree of freedom, deviation .1 * sqrt(2), so the half width is 1.2706.
+    both = [{"melanoma_auc": {"value": value}} for value in (0.4, 0.6)]
+    found = shuffles.together(both)
+    assert (found["mean"], found["deviation"]) == pytest.approx((0.5, 0.1 * 2**0.5))
+    assert found["high"] - found["mean"] == pytest.approx(1.2706, abs=1e-3)
+    assert shuffles.together(both[:1])["low"] is None
+
+
+@pytest.mark.parametrize("name", list(ideas.IDEAS))
+def test_every_idea_is_a_recipe(name: str, tmp_path: Path) -> None:
+    weights = tmp_path / "weights.npz"
+    np.savez(weights, mobilenetv20_features_conv0_weight=np.zeros(1))  # a recipe asks for the name alone
+    made = experiments.resolved(ideas.IDEAS[name], weights, 8, (96, 128))
+    begins = ideas.IDEAS[name].begins
+    assert begins is None or begins in ideas.IDEAS
+    assert made.network.views == 1
+    assert made.schedule.epochs == ideas.IDEAS[name].changes.get("schedule", {}).get("epochs", 8)
+
+
+def test_decisions_are_fitted_to_the_other_folds() -> None:
+    rng = np.random.default_rng(0)
+    labels = np.concatenate([rng.choice(8, 3000, p=[0.15, 0.6, 0.05, 0.05, 0.05, 0.04, 0.03, 0.03]), np.arange(8)])
+    logits = rng.normal(size=(len(labels), 8)) + 3.0 * np.eye(8)[labels]
+    lesions, folds = pd.Series(np.arange(len(labels)).astype(str)), pd.Series(np.arange(len(labels)) % 3)
+    codes = pd.Series(np.array(judging.CLASSES)[labels])
+    found = judging.decided(logits, codes, lesions, folds)
+    assert found["alerted"][labels == 0].mean() == pytest.approx(0.95, abs=0.03)
+    assert found["alerted"][labels != 0].mean() < 0.3
+    # A fold's own labels have no say in it.
+    held = (folds == 0).to_numpy()
+    other = codes.mask(held, "NV")
+    again = judging.decided(logits, other, lesions, folds)
+    assert (again["decided"][held] == found["decided"][held]).all()
+    assert (again["alerted"][held] == found["alerted"][held]).all()
+
+
+def test_under_shades_of_grey_the_light_is_white() -> None:
+    image = np.full((1, 8, 8, 3), (200, 100, 50), np.uint8)
+    image[0, 0, 0] = 0
+    (pixel,) = np.unique(ideas.shades_of_grey(image)[0, 1:].reshape(-1, 3), axis=0)
+    assert pixel.max() - pixel.min() <= 1
 
 
 def test_nothing_closed_was_learnt_from(champion: Bundle) -> None:

@@ -2,7 +2,8 @@
 
     python -m models.champion.page
 
-`docs/champion.json` is what `models.champion.experiments --write` left. Only what stands between the marks is written;
+`docs/champion.json` is what `models.champion.experiments --write` left, `docs/champion_shuffles.json` what
+`models.champion.shuffles --write` did. Only what stands between the marks is written;
 a test holds it to be what this writes.
 """
 
@@ -15,6 +16,8 @@ from typing import Any
 
 from melascope.bundle import Bundle, load_bundle
 from models.champion.make import IDEAS, PACKAGE
+
+SHUFFLES = IDEAS.with_name("champion_shuffles.json")
 
 ROOT = Path(__file__).parents[2]
 PAGES = {"readme": ROOT / "README.md", "page": ROOT / "docs" / "champion.md"}
@@ -79,6 +82,21 @@ def ideas(tried: Sequence[Mapping[str, Any]]) -> list[str]:
     return lines
 
 
+def decided(tried: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the table of what is decided by calibration, weights and thresholds that the other folds gave."""
+    lines = [
+        "| idea | folds | balanced accuracy | melanoma AUC | sensitivity | specificity |",
+        "|---|---|---|---|---|---|",
+    ]
+    keys = ("decided", "melanoma_auc", "decided_sensitivity", "decided_specificity")
+    for one in tried:
+        if "decided" in one:
+            mirrored = ", four mirror images" if one["views"] else ""
+            scores = " | ".join(shown(one[key]) for key in keys)
+            lines.append(f"| **{one['idea']}**{mirrored} | {len(one['folds'])} | {scores} |")
+    return lines
+
+
 def left_out(tried: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the table of what ideas that never saw ISIC 2017 do there."""
     lines = ["| idea | n | melanoma AUC | sensitivity | specificity |", "|---|---|---|---|---|"]
@@ -91,7 +109,29 @@ def left_out(tried: Sequence[Mapping[str, Any]]) -> list[str]:
     return lines
 
 
-def blocks(bundle: Bundle, tried: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+def shuffled(found: Mapping[str, Any]) -> list[str]:
+    """Return the table of the networks that learnt shuffled labels, and what they say together."""
+    lines = ["| shuffle | melanoma AUC | balanced accuracy | entropy explained |", "|---|---|---|---|"]
+    for one in found["shuffles"]:
+        scores = " | ".join(shown(one[key]) for key in ("melanoma_auc", "balanced_accuracy"))
+        lines.append(f"| {one['seed']} | {scores} | {_fine(one['explained'])} |")
+    mean = found["melanoma_auc"]
+    lines += [
+        "",
+        f"Mean melanoma AUC over {len(found['shuffles'])} shuffles: {shown({**mean, 'value': mean['mean']})}, by "
+        f"Student's t; standard deviation between shuffles {_share(mean['deviation'])}.",
+    ]
+    return lines
+
+
+def _fine(estimate: Mapping[str, Any]) -> str:
+    value, low, high = (f"{estimate[key]:.3f}" for key in ("value", "low", "high"))
+    return f"{value} ({low} to {high})".replace("0.", ".")
+
+
+def blocks(
+    bundle: Bundle, tried: Sequence[Mapping[str, Any]], shuffles: Mapping[str, Any]
+) -> dict[str, dict[str, str]]:
     """Return, for each page, what stands between its marks."""
     assert bundle.evaluation is not None
     part = bundle.evaluation["parts"]["test"]
@@ -108,7 +148,9 @@ def blocks(bundle: Bundle, tried: Sequence[Mapping[str, Any]]) -> dict[str, dict
             "facts": facts,
             "results": measured,
             "points": "\n".join(points(bundle.evaluation)),
+            "shuffles": "\n".join(shuffled(shuffles)),
             "ideas": "\n".join(ideas(tried)),
+            "decided": "\n".join(decided(tried)),
             "left out": "\n".join(left_out(tried)),
         },
     }
@@ -132,7 +174,8 @@ def filled(text: str, written: Mapping[str, str]) -> str:
 def main() -> None:
     bundle = load_bundle(PACKAGE / "src" / "melascope_champion" / "champion.melascope")
     tried = json.loads(IDEAS.read_text(encoding="utf-8"))
-    for name, written in blocks(bundle, tried).items():
+    shuffles = json.loads(SHUFFLES.read_text(encoding="utf-8"))
+    for name, written in blocks(bundle, tried, shuffles).items():
         PAGES[name].write_text(filled(PAGES[name].read_text(encoding="utf-8"), written), encoding="utf-8")
 
 

@@ -21,12 +21,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from melascope import environment
 from melascope.datasets import pack, table
 from melascope.evaluation.baselines import shuffled_labels
-from melascope.statistics import softmax
+from melascope.statistics import softmax, student_t_quantile
 from melascope.training import backend, judge, recipe
 from melascope.training.run_folder import RunFolder
 
@@ -58,12 +57,12 @@ def judged(folder: RunFolder, seed: int) -> dict[str, Any]:
 
 
 def together(shuffles: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the mean melanoma AUC over shuffles with its 95 % interval, by Student's t: the shuffles are the sample."""
+    """Return the mean melanoma AUC over shuffles, with its 95 % interval by Student's t: shuffles are the sample."""
     values = np.array([one["melanoma_auc"]["value"] for one in shuffles])
     if len(values) < 2:
         return {"mean": float(values.mean()), "low": None, "high": None, "deviation": None}
     deviation = float(values.std(ddof=1))
-    half = float(stats.t.ppf(0.975, len(values) - 1)) * deviation / len(values) ** 0.5
+    half = student_t_quantile(0.975, len(values) - 1) * deviation / len(values) ** 0.5
     mean = float(values.mean())
     return {"mean": mean, "low": mean - half, "high": mean + half, "deviation": deviation}
 

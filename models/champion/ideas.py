@@ -1,0 +1,135 @@
+"""The ideas tried for the champion: what each changes of the recipe `champion`, in the order they were tried in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Sections = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Idea:
+    """A change of the champion's recipe.
+
+    Attributes:
+        what: In words.
+        changes: Of the recipe, by section.
+        others: Whether the sets beside HAM10000 are trained on too.
+        begins: The idea whose weights, trained without the same fold, are the first ones.
+        prepare: What is done to all photographs `(n, h, w, 3)` uint8 beforehand, or None.
+    """
+
+    what: str
+    changes: Sections = field(default_factory=dict)
+    others: bool = False
+    begins: str | None = None
+    prepare: Callable[[NDArray[np.uint8]], NDArray[np.uint8]] | None = None
+
+
+def shades_of_grey(images: NDArray[np.uint8], power: float = 6.0, at_once: int = 512) -> NDArray[np.uint8]:
+    """Return photographs `(n, h, w, 3)` as under white light, by shades of grey.
+
+    Source: Finlayson and Trezzi 2004, Color and Imaging Conference.
+    """
+    made = np.empty_like(images)
+    for start in range(0, len(images), at_once):
+        pixels = images[start : start + at_once].astype(np.float32) / 255
+        light = (pixels**power).mean((1, 2), keepdims=True) ** (1 / power)
+        light /= np.sqrt((light**2).mean(3, keepdims=True))
+        made[start : start + at_once] = np.clip(pixels / np.maximum(light, 1e-3) * 255 + 0.5, 0, 255)
+    return made
+
+
+_HALF = {
+    "contrast": 0.1, "white_balance": 0.05, "saturation": 0.15, "hue": 0.01, "gamma": 0.1, "blur": 0.4, "noise": 0.01,
+}  # fmt: skip
+"""Half as strong as the recipe."""
+_FIRST = {"finetune_learning_rate": 1e-3, "frozen_share": 0.0}
+"""The first recipe's rate, and no layer left alone."""
+_NO_CAMERA = dict.fromkeys(("white_balance", "saturation", "hue", "gamma", "blur", "noise", "aspect"), 0.0)
+_WHOLE = {"zoom": [-0.25, 0.1], "aspect": 0.2}
+_SLOW = {**_FIRST, "finetune_learning_rate": 4e-4}
+
+
+def _half(**schedule: Any) -> Sections:
+    return {"augmentation": _HALF, "schedule": {**_FIRST, **schedule}}
+
+
+def _quick(**augmentation: Any) -> Sections:
+    return {"augmentation": {**_HALF, **augmentation}}
+
+
+IDEAS: Mapping[str, Idea] = {
+    "camera": Idea(
+        "HAM10000 alone; and strong changes of white balance, colour, gamma, blur, noise, aspect",
+        {"augmentation": _WHOLE, "schedule": _SLOW},
+    ),
+    "others": Idea(
+        "the same, trained on ISIC 2017 and the nine-class set too",
+        {"augmentation": _WHOLE, "schedule": _SLOW},
+        others=True,
+    ),
+    "fast": Idea(
+        "as others, the changes half as strong, at a rate of 1e-3 instead of 4e-4",
+        _half(),
+        others=True,
+    ),
+    "larger": Idea(
+        "fast, and from its weights six more epochs at 144 x 192",
+        {
+            "data": {"size": [144, 192]},
+            **_half(epochs=6, frozen_epochs=0, finetune_learning_rate=None, finetune_norms=False),
+            "optimiser": {"learning_rate": 5e-4},
+        },
+        others=True,
+        begins="fast",
+    ),
+    "gentle": Idea(
+        "as fast, at 144 x 192 from the beginning and at a rate of 2e-4",
+        _half(finetune_learning_rate=2e-4),
+        others=True,
+    ),
+    "norms": Idea(
+        "as gentle, batch normalisation left as ImageNet set it",
+        _half(finetune_learning_rate=2e-4, finetune_norms=False),
+        others=True,
+    ),
+    "stem": Idea(
+        "as gentle, at a rate of 3e-4, the first fifth of the network left as ImageNet set it",
+        _half(finetune_learning_rate=3e-4, frozen_share=0.2),
+        others=True,
+    ),
+    "closer": Idea(
+        "stem, and from its weights five more epochs at 192 x 256",
+        {
+            "data": {"size": [192, 256]},
+            **_half(epochs=5, finetune_learning_rate=1.5e-4, frozen_share=0.2),
+            "optimiser": {"learning_rate": 1e-4},
+        },
+        others=True,
+        begins="stem",
+    ),
+    "alone": Idea("as stem, on HAM10000 alone: the small try that the next five change", _quick()),
+    "wide": Idea(
+        "as alone, zoomed from half to a fifth more, shifted by up to a tenth",
+        _quick(zoom=[-0.5, 0.2], shift=0.1, aspect=0.2),
+    ),
+    "constancy": Idea(
+        "as alone, all photographs as under white light (shades of grey)", _quick(), prepare=shades_of_grey
+    ),
+    "plain": Idea("as alone, flips, turns, zoom, brightness and contrast only", _quick(**_NO_CAMERA)),
+    "colours": Idea(
+        "as alone, colour and light changed about three times as strongly",
+        _quick(white_balance=0.2, saturation=0.5, hue=0.03, gamma=0.3, contrast=0.3, brightness=0.15),
+    ),
+    "champion": Idea("the recipe: as stem, colour, light and focus changed twice as strongly, 12 epochs", others=True),
+    "natural": Idea("as champion, classes drawn as often as they are", {"balance": {"sampling": "none"}}, others=True),
+    "even": Idea("as champion, classes drawn equally often", {"balance": {"sampling": "balanced"}}, others=True),
+    "smooth": Idea("as champion, labels smoothed by .1", {"optimiser": {"label_smoothing": 0.1}}, others=True),
+    "mixed": Idea("as champion, mixup of .2", {"augmentation": {"mixup": 0.2}}, others=True),
+}  # fmt: skip

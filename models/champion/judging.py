@@ -1,0 +1,157 @@
+"""How an idea for the champion is judged by what its networks said of the folds that they were not trained on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from melascope import diagnosis, statistics
+from melascope.training.recipe import Recipe
+from models.champion.gather import HAM, ISIC2017
+from models.champion.ideas import IDEAS
+
+CLASSES = ("MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC")
+EXAM = ("MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC")
+"""HAM10000's diagnoses, in which the challenge of 2018 judged."""
+
+
+def sampled(made: Recipe, counts: np.ndarray) -> np.ndarray:
+    """Return how often training showed each class."""
+    power = {"none": 1.0, "sqrt": 0.5, "balanced": 0.0}[made.balance.sampling]
+    shown = np.where(counts > 0, np.maximum(counts, 1) ** power, 0.0)
+    return np.asarray(shown / shown.sum())
+
+
+def judge(name: str, folds: Sequence[int], out: Path, views: bool = False, draws: int = 1000) -> dict[str, Any]:
+    """Return an idea's scores over some folds, with intervals that resample lesions.
+
+    `balanced_accuracy` is that of the largest probability, `even` that of the largest probability over how often
+    training showed the class: what is right equally often. `specificity` is that at the threshold which finds 95 %
+    of the same melanomas, for ideas to be told apart by: no promise. With three folds or more, `decided` is the
+    balanced accuracy of what `decided` decides, `decided_sensitivity` and `decided_specificity` those of its
+    alerts. `stranger` is the melanoma AUC within ISIC 2017, the mean over the folds' networks, and
+    `stranger_sensitivity` and `stranger_specificity` those at the threshold that finds 95 % of the melanomas of the
+    network's own fold. With `views` a photograph's logits are the mean of its four mirror images'.
+    """
+    ham, strangers, seconds, learnt = [], [], 0.0, []
+    for fold in folds:
+        folder = out / name / f"fold-{fold}"
+        said = pd.read_parquet(folder / "said.parquet")
+        record = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        columns = [f"{'views' if views else 'logit'}_{code}" for code in CLASSES]
+        p = statistics.softmax(said[columns].to_numpy(dtype=float))
+        even = p / np.maximum(record["sampled"], 1e-9)
+        said = said.assign(risk=p[:, 0], first=_seven(p), even=_seven(even))
+        own = said[said["source"] == HAM]
+        limit = float(np.quantile(own.loc[own["diagnosis"] == "MEL", "risk"], 0.05))
+        said = said.assign(alert=said["risk"] >= limit)
+        ham.append(own.assign(fold=fold))
+        strangers.append(said[said["source"] == ISIC2017])
+        seconds += record["seconds"]
+        learnt.append(record["learnt"])
+    of_ham = pd.concat(ham, ignore_index=True)
+    truth = of_ham["diagnosis"].map(lambda code: EXAM.index(diagnosis.coarsen_label(code, EXAM))).to_numpy()
+    melanoma = (of_ham["diagnosis"] == "MEL").to_numpy()
+    risk = of_ham["risk"].to_numpy()
+    below = risk < np.quantile(risk[melanoma], 0.05)
+
+    def scores(w: Any) -> dict[str, Any]:
+        more = {}
+        if "decided" in of_ham:
+            chosen = of_ham["decided"].to_numpy()
+            alerts = statistics.rates(of_ham["alerted"].to_numpy(), melanoma, w)
+            more = {
+                "decided": statistics.balanced_accuracy(truth, chosen, w),
+                "decided_sensitivity": alerts[0],
+                "decided_specificity": alerts[1],
+            }
+        return {
+            **more,
+            "balanced_accuracy": statistics.balanced_accuracy(truth, of_ham["first"].to_numpy(), w),
+            "even": statistics.balanced_accuracy(truth, of_ham["even"].to_numpy(), w),
+            "melanoma_auc": statistics.auc(risk, melanoma, w),
+            "specificity": (w[~melanoma] * below[~melanoma, None]).sum(axis=0) / w[~melanoma].sum(axis=0),
+        }
+
+    units = pd.factorize(of_ham["group"])[0]
+    if len(folds) > 2:
+        logits = of_ham[[f"{'views' if views else 'logit'}_{code}" for code in CLASSES]].to_numpy(dtype=float)
+        of_ham = of_ham.assign(**decided(logits, of_ham["diagnosis"], of_ham["group"], of_ham["fold"]))
+    values = {key: float(value[0]) for key, value in scores(np.ones((len(truth), 1))).items()}
+    samples = statistics.bootstrap(scores, units, truth, draws, 0, len(truth))
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        found[key] = statistics.interval(samples[key], value, len(truth)).to_json()
+    outside = [one for one in strangers if len(one) and one["diagnosis"].eq("MEL").any()]
+    if outside:
+        frame = outside[0]
+        yes = (frame["diagnosis"] == "MEL").to_numpy()
+        risks = [one["risk"].to_numpy() for one in outside]
+        alerts = [one["alert"].to_numpy() for one in outside]
+
+        def abroad(w: Any) -> dict[str, Any]:
+            found, passed = zip(*(statistics.rates(alert, yes, w) for alert in alerts), strict=True)
+            return {
+                "stranger": np.mean([statistics.auc(risk, yes, w) for risk in risks], axis=0),
+                "stranger_sensitivity": np.mean(found, axis=0),
+                "stranger_specificity": np.mean(passed, axis=0),
+            }
+
+        single = {key: float(value[0]) for key, value in abroad(np.ones((len(yes), 1))).items()}
+        drawn = statistics.bootstrap(abroad, pd.factorize(frame["group"])[0], yes.astype(int), draws, 0, len(yes))
+        for key, value in single.items():
+            found[key] = statistics.interval(drawn[key], value, len(yes)).to_json()
+    return {
+        "idea": name,
+        "what": IDEAS[name].what + (", four mirror images" if views else ""),
+        "views": views,
+        "folds": list(folds),
+        "minutes": round(seconds / 60, 1),
+        "learnt": learnt,
+        **found,
+    }
+
+
+def decided(logits: np.ndarray, codes: pd.Series, groups: pd.Series, folds: pd.Series) -> dict[str, np.ndarray]:
+    """Return what a bundle would decide on each fold, all of it fitted to the other folds.
+
+    Calibration, the weighing of first choices and the threshold that finds 95 % of melanomas are those of
+    `melascope train`; there they are fitted to its part `calibrate`.
+
+    Args:
+        logits: `(n, c)`, each of a network that was not trained on the photograph's fold.
+        codes: The diagnoses.
+        groups: The lesions.
+        folds: The folds.
+
+    Returns:
+        `decided`, the first choice among HAM10000's seven diagnoses, and `alerted`.
+    """
+    labels = codes.map({code: i for i, code in enumerate(CLASSES)}).to_numpy(dtype=np.int64)
+    first, alerted = np.empty(len(labels), dtype=np.int64), np.empty(len(labels), dtype=bool)
+    place = np.array([EXAM.index(diagnosis.coarsen_label(code, EXAM)) for code in CLASSES])
+    for fold in folds.unique():
+        held = (folds == fold).to_numpy()
+        others, names = labels[~held], groups[~held].to_numpy()
+        chosen = statistics.choose_scaling(logits[~held], others, names)
+        prior = statistics.choose_prior(chosen.out_of_fold, others, chosen.folds, names).prior
+        p = chosen.scaling.probabilities(logits[held])
+        first[held] = place[statistics.first_choice(p, prior)]
+        known = chosen.scaling.probabilities(logits[~held])[:, 0]
+        point = statistics.choose(known, others == 0, 0.95, "screening", "melanoma", names)
+        alerted[held] = p[:, 0] >= point.threshold
+    return {"decided": first, "alerted": alerted}
+
+
+def _seven(p: np.ndarray) -> np.ndarray:
+    """Return the first choice among HAM10000's seven diagnoses."""
+    place = [EXAM.index(diagnosis.coarsen_label(code, EXAM)) for code in CLASSES]
+    summed = np.zeros((len(p), len(EXAM)))
+    for i, target in enumerate(place):
+        summed[:, target] += p[:, i]
+    return np.asarray(summed.argmax(axis=1))
