@@ -24,31 +24,35 @@ def middle_of_change(before: np.ndarray, after: np.ndarray) -> tuple[float, floa
     return float(rows.mean()), float(columns.mean())
 
 
-def test_the_map_is_melanoma_against_the_rest_on_a_fixed_scale() -> None:
+def test_the_map_is_melanoma_against_the_mean_of_all_on_a_fixed_scale() -> None:
     maps = np.zeros((3, 2, 2), np.float32)
-    maps[0] = [[2.0, 1.0], [-5.0, 0.0]]
+    maps[0] = [[2.0, 1.0], [-1.0, 0.5]]
     maps[1] = [[1.0, 1.0], [1.0, 1.0]]
-    probabilities = np.array([0.5, 0.5, 0.0])
-    expected = np.array([[1.0, 0.0], [0.0, 0.0]]) / FULL_COLOUR
-    np.testing.assert_allclose(melanoma_map(maps, probabilities, 0), expected, atol=1e-6)
-    np.testing.assert_allclose(melanoma_map(maps, probabilities, 0, temperature=2.0), expected / 2, atol=1e-6)
-    # What every class has in common says nothing about melanoma.
-    np.testing.assert_allclose(melanoma_map(maps + 7, probabilities, 0), expected, atol=1e-6)
-    assert melanoma_map(20 * maps, probabilities, 0).max() == pytest.approx(1)
+    p = np.array([0.5, 0.5, 0.0])
+    # Two thirds of melanoma's own map, from its coldest place on; at even odds it is shown by half.
+    expected = np.array([[2.0, 4 / 3], [0.0, 1.0]]) / FULL_COLOUR / 2
+    np.testing.assert_allclose(melanoma_map(maps, p, 0), expected, atol=1e-6)
+    np.testing.assert_allclose(melanoma_map(maps, p, 0, temperature=2.0), expected / 2, atol=1e-6)
+    # What every class has in common says nothing about melanoma, nor does what it has everywhere.
+    np.testing.assert_allclose(melanoma_map(maps + 7 * maps[0], p, 0), expected, atol=1e-6)
+    np.testing.assert_allclose(melanoma_map(maps - np.array([9.0, 0, 0])[:, None, None], p, 0), expected, atol=1e-6)
+    assert melanoma_map(20 * maps, p, 0).max() == pytest.approx(0.5)
     assert np.isfinite(melanoma_map(maps, np.array([1.0, 0.0, 0.0]), 0)).all()
 
 
-def test_what_alerts_has_heat_and_its_mean_is_what_exceeds_the_threshold() -> None:
-    rng = np.random.default_rng(0)
-    maps = rng.normal(size=(3, 4, 5))
-    for risk in (0.05, 0.06, 0.3):
+def test_the_brightness_follows_the_risk_and_what_alerts_is_seen() -> None:
+    maps = 3 * np.random.default_rng(0).normal(size=(3, 4, 5))
+
+    def brightest(risk: float) -> float:
         p = np.array([risk, 0.9 * (1 - risk), 0.1 * (1 - risk)])
-        assert melanoma_map(maps - 9, p, 0, threshold=0.05).max() > 0
-    # Far above the threshold nothing is cut off at 0, and the mean of the unscaled map is the distance from it.
-    heat = melanoma_map(0.1 * maps, np.array([0.9, 0.05, 0.05]), 0, threshold=0.5)
-    full = max(FULL_COLOUR, float(np.log(9)))
-    assert heat.mean() * full == pytest.approx(np.log(9), rel=1e-3)
-    assert not melanoma_map(0.1 * maps, np.array([0.01, 0.5, 0.49]), 0, threshold=0.5).any()
+        return float(melanoma_map(maps, p, 0, threshold=0.05).max())
+
+    assert brightest(0.05) == pytest.approx(0.5)
+    assert 0.5 < brightest(0.06) < brightest(0.3) < brightest(1.0) <= 1.0
+    assert 0.08 < brightest(0.01) < 0.5
+    far = np.array([0.003, 0.9, 0.097])
+    assert is_empty(melanoma_map(maps, far, 0, threshold=0.05))
+    assert is_flat(melanoma_map(maps * 1e-3, far, 0))
 
 
 def test_without_heat_the_photograph_is_untouched() -> None:

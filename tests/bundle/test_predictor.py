@@ -328,22 +328,23 @@ def test_other_calibrations_give_probabilities_and_maps(
     finding = predictor.finding("a.jpg", raw)
     assert finding.melanoma_risk == pytest.approx(np.exp(score[0]) / np.exp(score).sum(), abs=1e-5)
 
-    def log_odds(logits: np.ndarray) -> float:
-        p = predictor.probabilities(logits[None])[0, 0]
-        return float(np.log(p / (1 - p)))
+    def centred(logits: np.ndarray) -> float:
+        """Melanoma's calibrated logit over the mean of all."""
+        log_p = np.log(np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum())
+        score = weights @ log_p + calibration["offsets"]
+        return float(score[0] - score.mean())
 
-    # What a place adds to the logits, it adds to melanoma's calibrated log-odds: the derivative in that direction.
+    # What a place adds to the logits, it adds to melanoma's calibrated one: the derivative in that direction.
     step = 1e-4
+    places = raw.heatmap.reshape(4, -1).T.astype(float)
+    logits = raw.logits.astype(float)
     expected = np.array(
-        [
-            (log_odds(raw.logits + step * place) - log_odds(raw.logits - step * place)) / (2 * step)
-            for place in raw.heatmap.reshape(4, -1).T.astype(float)
-        ]
+        [(centred(logits + step * place) - centred(logits - step * place)) / (2 * step) for place in places]
     )
-    # Moved so that the mean is by how much the photograph lies above the threshold, .3.
-    expected += log_odds(raw.logits) - float(np.log(0.3 / 0.7)) - expected.mean()
-    warm = np.maximum(expected, 0)
-    np.testing.assert_allclose(finding.heatmap.ravel(), warm / max(warm.max(), 3.0), atol=2e-3)
+    expected -= expected.min()
+    odds = finding.melanoma_risk / (1 - finding.melanoma_risk)
+    expected *= odds / (odds + 0.3 / 0.7)  # the threshold is .3
+    np.testing.assert_allclose(finding.heatmap.ravel(), expected / max(np.ptp(expected), 3.0), atol=2e-3)
 
 
 def test_with_a_temperature_the_map_is_what_it_was(predictor: Predictor, files: list[Path]) -> None:

@@ -2,14 +2,14 @@
 
 A network with a pooled head gives, with each answer, one activation map per
 class whose mean is that class's logit (class activation maps, Zhou et al.
-2016). What a reader wants to know is not one logit but melanoma against the
-rest, so the map shown is the slope of melanoma's log-odds:
-`map(melanoma) - sum of q_k map(k)` over the other classes, q being their share
-of the remaining probability. It is moved so that its mean is by how much the
-photograph lies above the threshold of an alert: where there is heat, the
-evidence alone would alert, and a photograph that alerts has some. The scale is
-fixed, so that a photograph without such evidence stays pale instead of being
-stretched to full colour.
+2016). Logits have no zero of their own, so melanoma's map is taken against
+the mean of all classes' maps. Its brightness falls with the risk: half where
+the photograph just alerts, paler below, and away where the risk is far from an
+alert. The scale is fixed, so that a photograph in which no place stands out
+stays pale instead of being stretched to full colour.
+
+Weighing the other classes by their probability, which gives the slope of
+melanoma's log-odds, points at the lesion less often (docs/champion.md).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from melascope.images.geometry import Geometry
 
 FULL_COLOUR = 3.0
-"""Local log-odds (nats) above the threshold that are shown at full intensity, unless a photograph has more."""
+"""By how much (nats) the hottest place exceeds the coldest in a full map, unless a photograph has more."""
 
 _LONGEST_SIDE = 1600
 
@@ -52,26 +52,24 @@ def melanoma_map(
     temperature: float = 1.0,
     threshold: float | None = None,
 ) -> np.ndarray:
-    """Return where the evidence for melanoma against all else lies.
+    """Return where in a photograph the network finds what speaks for melanoma.
 
     Args:
         heatmap: `(c, h', w')` class activation maps of one photograph.
         probabilities: `(c,)`, calibrated.
         melanoma: Melanoma's place among the classes.
         temperature: Of the calibration; divides the maps as it divides the logits.
-        threshold: The melanoma risk that alerts; heat is then what exceeds it. Without it, what exceeds even odds.
+        threshold: The melanoma risk that alerts; without it, one half.
 
     Returns:
-        `(h', w')` float32 in [0, 1]; 1 is `FULL_COLOUR` nats, or the photograph's own maximum where that is more.
+        `(h', w')` float32 in [0, 1]: melanoma's map above its coldest place, over `FULL_COLOUR` nats or the map's own
+        range where that is more, times o / (o + t) of the photograph's odds o and the threshold's t.
     """
-    others = np.array(probabilities, dtype=np.float64)
-    others[melanoma] = 0.0
-    others /= max(others.sum(), 1e-12)
-    evidence = (heatmap[melanoma] - np.tensordot(others, heatmap, axes=1)) / temperature
-    if threshold is not None:
-        evidence += _log_odds(float(probabilities[melanoma])) - _log_odds(threshold) - evidence.mean()
-    evidence = np.maximum(evidence, 0.0)
-    return np.asarray(evidence / max(float(evidence.max(initial=0.0)), FULL_COLOUR), dtype=np.float32)
+    evidence = (heatmap[melanoma] - np.mean(heatmap, axis=0)) / temperature
+    evidence = evidence - evidence.min()
+    above = _log_odds(float(probabilities[melanoma])) - _log_odds(0.5 if threshold is None else threshold)
+    strength = 1 / (1 + np.exp(-np.clip(above, -50.0, 50.0)))
+    return np.asarray(strength * evidence / max(float(evidence.max(initial=0.0)), FULL_COLOUR), dtype=np.float32)
 
 
 def _log_odds(p: float) -> float:

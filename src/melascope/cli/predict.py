@@ -198,30 +198,24 @@ class _Maps:
     """Counts heat maps that show no place, so that they need not be looked through."""
 
     def __init__(self) -> None:
-        self.all = self.empty = self.flat = 0
+        self.all = self.empty = 0
 
     def add(self, finding: Finding) -> None:
-        from melascope.bundle.heatmap import is_empty, is_flat
+        from melascope.bundle.heatmap import is_empty
 
         if finding.heatmap is None:
             return
         self.all += 1
-        if is_empty(finding.heatmap):
-            self.empty += 1
-        elif is_flat(finding.heatmap):
-            self.flat += 1
+        self.empty += is_empty(finding.heatmap)
 
     def sentences(self) -> list[str]:
-        told = (
-            (self.empty, "empty", "no place would alert for melanoma by itself."),
-            (self.flat, "flat", "no place speaks more for melanoma than another."),
-        )
-        return [f"{self._of(count)} {how}: {why}" for count, how, why in told if count]
-
-    def _of(self, count: int) -> str:
+        if not self.empty:
+            return []
+        why = "the melanoma risk is far below the threshold of an alert, or no place stands out."
         if self.all == 1:
-            return "The heat map is"
-        return f"{count:,} of {plural(self.all, 'heat map')} {'is' if count == 1 else 'are'}"
+            return [f"The heat map is empty: {why}"]
+        of = f"{self.empty:,} of {plural(self.all, 'heat map')}"
+        return [f"{of} {'is' if self.empty == 1 else 'are'} empty: {why}"]
 
 
 def _form(form: str | None, as_json: bool, out: Path | None) -> str:
