@@ -6,7 +6,8 @@
 Photographs are drawn among those that the bundle was not trained on, one of each lesion; melanomas, or all diagnoses
 with --all. For each map: the share of its energy on the lesion, how often its highest point lies there, and how fast
 the melanoma risk falls (deletion) and rises (insertion) when the hottest places go, or come, first. The same for a
-Gaussian in the middle and for smooth noise; differences are paired.
+Gaussian in the middle and for smooth noise, and for the slope of melanoma's log-odds, another way to read the same
+activation maps; differences are paired.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from melascope.images.geometry import prepare
 from melascope.statistics import softmax
 from melascope.training.known_parts import perceptual
 
-OURS, MIDDLE, NOISE = "heat map", "Gaussian in the middle", "smooth noise"
+OURS, MIDDLE, NOISE, SLOPE = "heat map", "Gaussian in the middle", "smooth noise", "slope of the log-odds"
 
 
 def main() -> None:
@@ -52,7 +53,7 @@ def main() -> None:
     # Twice as many as wanted, since some of them may be known to the bundle.
     table = scan(table.drop_duplicates("lesion_id").head(2 * options.photographs).reset_index(drop=True))
     table = table[~_known(predictor, table)].head(options.photographs)
-    scores: dict[str, dict[str, list[float]]] = {name: {} for name in (OURS, MIDDLE, NOISE)}
+    scores: dict[str, dict[str, list[float]]] = {name: {} for name in (OURS, MIDDLE, NOISE, SLOPE)}
     for row in table.itertuples():
         for name, found in _judged(predictor, row, options.masks, generator).items():
             for score, value in found.items():
@@ -86,7 +87,8 @@ def _known(predictor: Predictor, table: pd.DataFrame) -> np.ndarray:
 
 
 def _judged(predictor: Predictor, row: Any, masks: Path, generator: np.random.Generator) -> dict[str, dict[str, float]]:
-    (finding,) = predictor.predict([row.path], heatmaps=True)
+    ((_, raw),) = predictor.stream([row.path], heatmaps=True)
+    finding = predictor.finding(row.path, raw)
     image = prepare(read_file(row.path), predictor.bundle.geometry)
     geometry = predictor.bundle.geometry
     mask = Image.open(masks / f"{canonical_id(Path(row.path).name)}_segmentation.png").convert("L")
@@ -105,6 +107,7 @@ def _judged(predictor: Predictor, row: Any, masks: Path, generator: np.random.Ge
         OURS: np.asarray(finding.heatmap),
         MIDDLE: heatmaps.centred(height, width),
         NOISE: heatmaps.noise(height, width, generator),
+        SLOPE: _slope(predictor, raw, finding),
     }
     for name, heat in maps.items():
         energy, pointed = heatmaps.place(heat, lesion)
@@ -116,6 +119,18 @@ def _judged(predictor: Predictor, row: Any, masks: Path, generator: np.random.Ge
             "insertion": heatmaps.under(more),
         }
     return found
+
+
+def _slope(predictor: Predictor, raw: Any, finding: Any) -> np.ndarray:
+    """Return by how much each place's log-odds of melanoma exceed those of the alert's threshold, or 0."""
+    maps = np.tensordot(predictor.decider.calibration.slope(raw.logits), raw.heatmap, axes=1)
+    p = np.array([finding.probabilities[code] for code in predictor.classes])
+    melanoma = predictor.classes.index("MEL")
+    others = np.where(np.arange(len(p)) == melanoma, 0.0, p)
+    evidence = maps[melanoma] - np.tensordot(others / others.sum(), maps, axes=1)
+    threshold = predictor.decider.points["melanoma"].threshold
+    above = np.log(p[melanoma] / (1 - p[melanoma])) - np.log(threshold / (1 - threshold))
+    return np.asarray(np.maximum(evidence + above - evidence.mean(), 0.0))
 
 
 if __name__ == "__main__":
