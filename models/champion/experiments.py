@@ -88,11 +88,10 @@ def train(name: str, fold: int, frame: pd.DataFrame, made: Recipe, folder: Path,
     if (prepare := IDEAS[name].prepare) is not None:
         photographs = prepare(photographs)
     warm = WarmStart(checkpoint.read(first)) if first is not None else None
-    fit(
+    history = fit(
         made, photographs, labels, np.flatnonzero(learnt), np.zeros(0, dtype=np.intp), CLASSES, folder, 0,
         resume=True, progress=told, threads=environment.threads(), warm=warm,
     )  # fmt: skip
-    seconds = time.monotonic() - began
     network = networks.build(made, len(CLASSES))
     networks.load_weights(network, folder / "weights.npz")
     network = logits_only(network)
@@ -111,7 +110,7 @@ def train(name: str, fold: int, frame: pd.DataFrame, made: Recipe, folder: Path,
         "recipe": made.dumps(),
         "learnt": int(learnt.sum()),
         "sampled": list(sampled(made, shares)),
-        "seconds": round(seconds, 1),
+        "seconds": round(float(history["seconds"].sum()), 1),  # of all epochs, also those of before a stop
         "date": date.today().isoformat(),
         "machine": environment.describe(),
     }

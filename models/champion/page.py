@@ -111,10 +111,16 @@ def left_out(tried: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def shuffled(found: Mapping[str, Any]) -> list[str]:
     """Return the table of the networks that learnt shuffled labels, and what they say together."""
-    lines = ["| shuffle | melanoma AUC | balanced accuracy | entropy explained |", "|---|---|---|---|"]
+    lines = [
+        "| shuffle | melanomas left as they were, over chance | melanoma AUC | that of the other rare diagnoses' "
+        "probabilities | balanced accuracy | entropy explained |",
+        "|---|---|---|---|---|---|",
+    ]
     for one in found["shuffles"]:
-        scores = " | ".join(shown(one[key]) for key in ("melanoma_auc", "balanced_accuracy"))
-        lines.append(f"| {one['seed']} | {scores} | {_fine(one['explained'])} |")
+        lines.append(
+            f"| {one['seed']} | {one['overlap']:.2f} | {shown(one['melanoma_auc'])} | {_share(one['others'])} | "
+            f"{shown(one['balanced_accuracy'])} | {_fine(one['explained'])} |"
+        )
     mean = found["melanoma_auc"]
     lines += [
         "",

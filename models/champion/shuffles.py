@@ -3,10 +3,10 @@
     python -m models.champion.shuffles RUN [--seeds 0 1 2 3 4] [--write docs/champion_shuffles.json]
 
 One network that learnt nothing still ranks photographs by some property, such as how dark they are, and that may go
-with melanoma in either direction: its AUC can lie far from a half. Over many shuffles the directions differ; only if
-something tells the labels do they agree. Each seed shuffles the labels anew and trains as the run's own baseline does
-(a quarter of the epochs), and is judged on the run's closed photographs with their true labels. Stop it at any moment
-and repeat the command: it goes on after the last finished epoch.
+with melanoma in either direction: its AUC can lie far from a half. What a shuffle can tell at most is how often it
+happened to leave a label where it was, `overlap`: 1 is chance. Each seed shuffles the labels anew and trains as the
+run's own baseline does (a quarter of the epochs), and is judged on the run's closed photographs with their true
+labels. Stop it at any moment and repeat the command: it goes on after the last finished epoch.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ import pandas as pd
 
 from melascope import environment
 from melascope.datasets import pack, table
-from melascope.evaluation.baselines import shuffled_labels
-from melascope.statistics import softmax, student_t_quantile
+from melascope.evaluation.baselines import shuffle_labels, shuffled_labels
+from melascope.statistics import auc, softmax, student_t_quantile
 from melascope.training import backend, judge, recipe
 from melascope.training.run_folder import RunFolder
 
@@ -53,7 +53,32 @@ def judged(folder: RunFolder, seed: int) -> dict[str, Any]:
     tested["diagnosis"] = [classes[label] for label in labels[rows["test"]]]
     found = shuffled_labels(pd.concat([tested, p], axis=1), classes)
     keys = ("balanced_accuracy", "melanoma_auc", "explained")
-    return {"seed": seed, "n": len(tested), **{key: found[key] for key in keys}}
+    return {
+        "seed": seed,
+        "n": len(tested),
+        "overlap": overlap(frame, seed),
+        "others": others(logits, labels[rows["test"]], classes),
+        **{key: found[key] for key in keys},
+    }
+
+
+def overlap(frame: pd.DataFrame, seed: int) -> float:
+    """Return how often a training photograph labelled melanoma by a shuffle is one, over how often by chance."""
+    trained = (frame["part"] == "train").to_numpy(dtype=bool)
+    told, true = (labels[trained] == "MEL" for labels in (shuffle_labels(frame, seed), frame["diagnosis"]))
+    return float((told & true).mean() / (told.mean() * true.mean()))
+
+
+def others(logits: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> float:
+    """Return the mean melanoma AUC of what the network says of the other diagnoses, but for the largest.
+
+    Where photographs differ in how far they are from what is usual, all rare diagnoses get more of the probability
+    together, and rank melanomas as melanoma's own does.
+    """
+    p, melanoma = softmax(logits), labels == classes.index("MEL")
+    largest = int(np.bincount(labels, minlength=len(classes)).argmax())
+    rare = [i for i, code in enumerate(classes) if code != "MEL" and i != largest]
+    return float(np.mean([auc(p[:, i], melanoma) for i in rare]))
 
 
 def together(shuffles: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
