@@ -117,10 +117,9 @@ def shuffled(found: Mapping[str, Any]) -> list[str]:
         "|---|---|---|---|---|---|",
     ]
     for one in found["shuffles"]:
-        lines.append(
-            f"| {one['seed']} | {one['overlap']:.2f} | {shown(one['melanoma_auc'])} | {_share(one['others'])} | "
-            f"{shown(one['balanced_accuracy'])} | {_fine(one['explained'])} |"
-        )
+        overlap = f"{one['overlap']:.2f}".removeprefix("0")
+        scores = " | ".join([shown(one["melanoma_auc"]), _share(one["others"]), shown(one["balanced_accuracy"])])
+        lines.append(f"| {one['seed']} | {overlap} | {scores} | {_fine(one['explained'])} |")
     mean = found["melanoma_auc"]
     lines += [
         "",
