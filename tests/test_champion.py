@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from models.champion import experiments, ideas, judging, make, page, shuffles
+from models.champion import experiments, frozen_shuffles, ideas, judging, make, page, shuffles
 from PIL import Image
 
 import melascope
@@ -20,6 +20,7 @@ from melascope.cli.main import _run
 from melascope.evaluation.baselines import TOLD
 from melascope.finding import Finding
 from melascope.images import synthetic
+from melascope.statistics import auc
 
 HOME = make.PACKAGE / "src" / "melascope_champion"
 RISK = 0.1
@@ -70,7 +71,8 @@ def test_card_licence_and_pages_tell_the_numbers_of_the_file(champion: Bundle) -
     assert "Not a medical device" in str(champion.card)
     tried = json.loads(make.IDEAS.read_text(encoding="utf-8"))
     leaks = json.loads(page.SHUFFLES.read_text(encoding="utf-8"))
-    for name, written in page.blocks(champion, tried, leaks).items():
+    cheap = json.loads(page.FROZEN.read_text(encoding="utf-8"))
+    for name, written in page.blocks(champion, tried, leaks, cheap).items():
         text = page.PAGES[name].read_text(encoding="utf-8")
         assert page.filled(text, written) == text, f"run python -m models.champion.page: {page.PAGES[name].name} is old"
     auc = champion.evaluation["parts"]["test"]["groups"]["melanoma"]["auc"]["value"]
@@ -96,6 +98,21 @@ def test_shuffles_together_are_judged_by_students_t() -> None:
     assert (found["mean"], found["deviation"]) == pytest.approx((0.5, 0.1 * 2**0.5))
     assert found["high"] - found["mean"] == pytest.approx(1.2706, abs=1e-3)
     assert shuffles.together(both[:1])["low"] is None
+
+
+def test_a_linear_head_learns_what_its_labels_say_and_nothing_else() -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.choice(3, 600, p=[0.2, 0.7, 0.1])
+    x = rng.normal(size=(600, 5)).astype(np.float32)
+    x[:, 0] += 3.0 * (labels == 0)
+
+    def found(taught: np.ndarray) -> float:
+        weights, biases = frozen_shuffles.learnt(x, taught, 3, 0)
+        return float(auc((x @ weights + biases)[:, 0], labels == 0))
+
+    assert found(labels) > 0.95
+    shuffled = [found(rng.permutation(labels)) for _ in range(8)]
+    assert frozen_shuffles.over(np.array(shuffled))["low"] < 0.75
 
 
 @pytest.mark.parametrize("name", list(ideas.IDEAS))

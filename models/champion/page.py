@@ -3,8 +3,8 @@
     python -m models.champion.page
 
 `docs/champion.json` is what `models.champion.experiments --write` left, `docs/champion_shuffles.json` what
-`models.champion.shuffles --write` did. Only what stands between the marks is written;
-a test holds it to be what this writes.
+`models.champion.shuffles --write` did, and `docs/champion_frozen_shuffles.json` what `frozen_shuffles` did. Only what
+stands between the marks is written; a test holds it to be what this writes.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from melascope.bundle import Bundle, load_bundle
 from models.champion.make import IDEAS, PACKAGE
 
 SHUFFLES = IDEAS.with_name("champion_shuffles.json")
+FROZEN = IDEAS.with_name("champion_frozen_shuffles.json")
 
 ROOT = Path(__file__).parents[2]
 PAGES = {"readme": ROOT / "README.md", "page": ROOT / "docs" / "champion.md"}
@@ -129,13 +130,24 @@ def shuffled(found: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def frozen(found: Mapping[str, Any]) -> list[str]:
+    """Return the table of what heads on shuffled labels say of melanomas, and melanoma's output against its peer's."""
+    lines = ["| probability of | its AUC for melanoma, mean | deviation between shuffles |", "|---|---|---|"]
+    for code, one in found["outputs"].items():
+        lines.append(f"| {code} | {shown(one)} | {_share(one['deviation'])} |")
+    less = found["MEL less BKL"]
+    value, low, high = (f"{less[key]:+.3f}".replace("0.", ".") for key in ("value", "low", "high"))
+    lines += ["", f"Melanoma's less that of benign keratosis, {found['shuffles']} shuffles: {value} ({low} to {high})."]
+    return lines
+
+
 def _fine(estimate: Mapping[str, Any]) -> str:
     value, low, high = (f"{estimate[key]:.3f}" for key in ("value", "low", "high"))
     return f"{value} ({low} to {high})".replace("0.", ".")
 
 
 def blocks(
-    bundle: Bundle, tried: Sequence[Mapping[str, Any]], shuffles: Mapping[str, Any]
+    bundle: Bundle, tried: Sequence[Mapping[str, Any]], shuffles: Mapping[str, Any], cheap: Mapping[str, Any]
 ) -> dict[str, dict[str, str]]:
     """Return, for each page, what stands between its marks."""
     assert bundle.evaluation is not None
@@ -154,6 +166,7 @@ def blocks(
             "results": measured,
             "points": "\n".join(points(bundle.evaluation)),
             "shuffles": "\n".join(shuffled(shuffles)),
+            "frozen": "\n".join(frozen(cheap)),
             "ideas": "\n".join(ideas(tried)),
             "decided": "\n".join(decided(tried)),
             "left out": "\n".join(left_out(tried)),
@@ -180,7 +193,8 @@ def main() -> None:
     bundle = load_bundle(PACKAGE / "src" / "melascope_champion" / "champion.melascope")
     tried = json.loads(IDEAS.read_text(encoding="utf-8"))
     shuffles = json.loads(SHUFFLES.read_text(encoding="utf-8"))
-    for name, written in blocks(bundle, tried, shuffles).items():
+    cheap = json.loads(FROZEN.read_text(encoding="utf-8"))
+    for name, written in blocks(bundle, tried, shuffles, cheap).items():
         PAGES[name].write_text(filled(PAGES[name].read_text(encoding="utf-8"), written), encoding="utf-8")
 
 
