@@ -4,7 +4,8 @@
         [--count 120] [--draws 2000] [--json FILE]
 
 Methods are fitted on the table's part `train`. The method is chosen on the part `tune` against one half of the
-strangers; what is reported is `calibrate` and `test` against the other half. Intervals are bootstraps of lesions (of
+strangers; what is reported is `calibrate` and `test` against the other half. A run that has no `tune` of its own gives
+every other lesion of `calibrate` for it. Intervals are bootstraps of lesions (of
 whole source pictures, for crops). `outside` is the share called outside at the threshold that `calibrate` sets. The
 rule: the largest of the methods' worst AUROC, over the kinds of `RULE`.
 
@@ -65,7 +66,19 @@ def known_table(path: Path, classes: tuple[str, ...]) -> pd.DataFrame:
     table = pd.read_parquet(path)
     table = table[table["part"].notna() & table["diagnosis"].isin(classes)].copy()
     table["unit"] = table["group" if "group" in table else "lesion_id"].fillna(table["image_id"])
-    return table
+    return with_tune(table)
+
+
+def with_tune(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table that has a part `tune`: where there is none, every other lesion of `calibrate` becomes it."""
+    if (table["part"] == "tune").any():
+        return table
+    calibrate = table["part"] == "calibrate"
+    lesions = np.sort(table.loc[calibrate, "unit"].unique())
+    np.random.default_rng(0).shuffle(lesions)
+    half = calibrate & table["unit"].isin(lesions[::2])
+    print(f"no part tune: {half.sum()} photographs of calibrate take its place", file=sys.stderr)
+    return table.assign(part=table["part"].mask(half, "tune"))
 
 
 def photographs(rows: pd.DataFrame) -> list[tuple[str, np.ndarray]]:

@@ -16,7 +16,8 @@ from tests import tiny_bundle as tiny
 from melascope.bundle import Bundle, Predictor
 from melascope.bundle.neighbours import make
 from melascope.cli.main import main
-from melascope.cli.outputs import findings_table, safe_cell, whole
+from melascope.cli.outputs import safe_cell, whole
+from melascope.cli.tables import findings_table, first_choices
 from melascope.finding import Finding, Model
 
 
@@ -52,7 +53,7 @@ def predict(bundle: Bundle, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest
 def test_a_table_for_people(predict, photos: Path) -> None:
     said = predict(photos)
     assert said.code == 0
-    for words in ("ISIC_0000000.jpg", "Melanoma", "Malignant", "Most likely", " %"):
+    for words in ("ISIC_0000000.jpg", "Melanoma", "Malignant", "Most probable", " %"):
         assert words in said.out
     assert "Alert: melanoma risk of at least 30 % or malignancy risk of at least 60 %." in said.out
     assert "sensitivity 95 % (80 to 99, n = 40)" in said.out
@@ -302,6 +303,20 @@ def test_many_photographs_show_the_most_urgent() -> None:
     assert "200 most urgent of 300" in str(table.caption)
     assert next(table.columns[0].cells).plain == "7.jpg"  # type: ignore[union-attr]
     assert findings_table([]).row_count == 0
+
+
+def test_a_first_choice_that_is_not_the_most_probable_is_told_as_such() -> None:
+    told = {"probabilities": {"MEL": 0.3, "NV": 0.67, "DF": 0.03}, "decision": "alert"}
+    model = Model("m", "1", "0" * 64)
+    findings = [
+        Finding(f"{code}.jpg", None, code, "ok", model, diagnosis=code, **told)  # type: ignore[arg-type]
+        for code in ("NV", "DF")
+    ]
+    findings.append(Finding("bad.jpg", None, None, "refused", model))
+    cells = [str(cell) for cell in findings_table(findings).columns[-1].cells]
+    assert cells == ["nevus (67 %)", "nevus (67 %), or dermatofibroma (3.0 %)", ""]
+    assert "first choice" in first_choices(findings)[0]
+    assert first_choices([findings[0], findings[2]]) == []
 
 
 def test_predict_does_not_import_the_training_framework_or_plotting(bundle: Bundle, photos: Path) -> None:

@@ -24,7 +24,7 @@ def demo(out: Path, seed: int) -> int:
     \b
     Example:  melascope demo --out DEMO
     """
-    from melascope.cli.outputs import findings_table
+    from melascope.cli.tables import findings_table
     from melascope.training.demo import demo as whole_demo
 
     with console.progress() as progress:

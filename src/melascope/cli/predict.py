@@ -13,7 +13,8 @@ import click
 
 from melascope.cli import console
 from melascope.cli.about import read_about, unread_ages
-from melascope.cli.outputs import BY, ENDINGS, FORMATS, findings_table, lesions_table, rule, too_poor, whole, writing
+from melascope.cli.outputs import BY, ENDINGS, FORMATS, whole, writing
+from melascope.cli.tables import findings_table, first_choices, lesions_table, rule, too_poor
 from melascope.counted import plural
 
 if TYPE_CHECKING:
@@ -272,9 +273,10 @@ def _as_table(findings: list[Any], predictor: Predictor, by: str, out: Path | No
     if by == "lesion":
         shown = lesions_table(findings)
         why = [decider.lesion_reason] if decider.lesion_reason else []
-        lines = [*rule(decider.lesion_points.values()), *why, FOOTER]
+        lines = [*first_choices(findings), *rule(decider.lesion_points.values()), *why, FOOTER]
     else:
-        shown, lines = findings_table(findings), [*too_poor(findings), *rule(decider.points.values()), FOOTER]
+        shown = findings_table(findings)
+        lines = [*too_poor(findings), *first_choices(findings), *rule(decider.points.values()), FOOTER]
     if out is None and console.results.is_terminal:
         console.results.print(shown)
         for line in lines:

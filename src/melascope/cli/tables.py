@@ -1,0 +1,192 @@
+"""Findings as a person reads them: tables of photographs and of lesions, and the lines below them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from melascope import diagnosis
+from melascope.bundle.decision import SCREENING, percent
+from melascope.cli.outputs import printable
+from melascope.finding import Finding, LesionFinding, Measured, OperatingPointUsed
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+MOST_ROWS = 200
+"""A table of more findings than this shows the most urgent ones."""
+
+_COLOURS = {"alert": "bold red", "refer": "bold yellow", "no_alert": "green", "refused": "dim"}
+_WORDS = {"alert": "ALERT", "refer": "refer", "no_alert": "no alert", "refused": "refused"}
+_NAME_WIDTH = 22
+_MOST_CODES = 5
+_MOST_POOR = 5
+_MOST_PROBLEMS = 2
+
+
+def findings_table(findings: Iterable[Finding]) -> Table:
+    """Return findings as a table for a person: a row per photograph, most urgent ones only where there are many."""
+    from rich.table import Table
+    from rich.text import Text
+
+    rows = list(findings)
+    shown = rows
+    if len(rows) > MOST_ROWS:
+        shown = sorted(rows, key=_urgency, reverse=True)[:MOST_ROWS]
+    folder = _common_folder([f.path for f in rows])
+    lesions = any(f.lesion_id for f in rows)
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    # File names alone where they tell the photographs apart: paths would be torn over several lines.
+    alone = len({Path(f.path).name for f in rows}) == len({f.path for f in rows})
+    names = [
+        printable(Path(f.path).name if alone else os.path.relpath(f.path, folder) if folder else f.path) for f in shown
+    ]
+    table.add_column("Photograph", overflow="fold", min_width=min(_NAME_WIDTH, max(map(len, names), default=0)))
+    if lesions:
+        table.add_column("Lesion", overflow="fold")
+    table.add_column("Decision", no_wrap=True)
+    table.add_column("Melanoma", justify="right", no_wrap=True)
+    table.add_column("Malignant", justify="right", no_wrap=True)
+    table.add_column("Most probable", overflow="fold")
+    similar = any(f.neighbours for f in rows)
+    if similar:
+        table.add_column("Neighbours", overflow="fold")
+    for name, finding in zip(names, shown, strict=True):
+        state = str(finding.decision or finding.status)
+        cells = [Text(name)]
+        if lesions:
+            cells.append(Text(printable(finding.lesion_id or "")))
+        cells.append(Text(_WORDS[state], style=_COLOURS[state]))
+        cells += [Text("" if r is None else percent(r)) for r in (finding.melanoma_risk, finding.malignancy_risk)]
+        cells.append(Text(_last_cell(finding), style="dim" if finding.status == "refused" else ""))
+        cells += [Text(_codes(finding))] if similar else []
+        table.add_row(*cells)
+    if len(shown) < len(rows):
+        table.caption = (
+            f"The {len(shown)} most urgent of {len(rows):,} photographs; all of them: --format csv --out FILE"
+        )
+    return table
+
+
+def lesions_table(lesions: Iterable[LesionFinding]) -> Table:
+    """Return findings of lesions as a table for a person, most urgent ones only where there are many."""
+    from rich.table import Table
+    from rich.text import Text
+
+    rows = list(lesions)
+    shown = sorted(rows, key=_urgency, reverse=True)[:MOST_ROWS] if len(rows) > MOST_ROWS else rows
+    patients = any(lesion.patient_id is not None for lesion in rows)
+    ducklings = any(lesion.ugly_duckling is not None for lesion in rows)
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column("Lesion", overflow="fold")
+    if patients:
+        table.add_column("Patient", overflow="fold")
+    table.add_column("Photographs", justify="right")
+    table.add_column("Decision", no_wrap=True)
+    table.add_column("Melanoma", justify="right", no_wrap=True)
+    table.add_column("Malignant", justify="right", no_wrap=True)
+    if ducklings:
+        table.add_column("Unlike others", justify="right")
+    table.add_column("Most probable", overflow="fold")
+    for lesion in shown:
+        state = str(lesion.decision or lesion.status)
+        cells = [Text(printable(lesion.lesion_id or Path(lesion.findings[0].path).name))]
+        cells += [Text(printable(lesion.patient_id or ""))] if patients else []
+        read, given = len(lesion.judged), len(lesion.findings)
+        cells.append(Text(str(given) if read == given else f"{read} of {given}"))
+        cells.append(Text(_WORDS[state], style=_COLOURS[state]))
+        cells += [Text("" if r is None else percent(r)) for r in (lesion.melanoma_risk, lesion.malignancy_risk)]
+        if ducklings:
+            cells.append(Text("" if lesion.ugly_duckling is None else f"{lesion.ugly_duckling:.1f}"))
+        cells.append(Text(_last_cell(lesion), style="dim" if lesion.status == "refused" else ""))
+        table.add_row(*cells)
+    if len(shown) < len(rows):
+        table.caption = f"The {len(shown)} most urgent of {len(rows):,} lesions; all of them: --format csv --out FILE"
+    return table
+
+
+def first_choices(findings: Iterable[Finding | LesionFinding]) -> list[str]:
+    """Return a line that explains the diagnoses behind `or`; none where every first choice is the most probable one."""
+    if all(f.diagnosis is None or f.diagnosis == _most_probable(f) for f in findings):
+        return []
+    return ["Behind 'or': the model's first choice, whose probability stands out most above its usual frequency."]
+
+
+def _most_probable(finding: Finding | LesionFinding) -> str:
+    return max(finding.probabilities, key=lambda code: finding.probabilities[code])
+
+
+def rule(points: Iterable[OperatingPointUsed]) -> list[str]:
+    """Return in words when an alert is given, and how good that rule was where it was measured."""
+    points = list(points)
+    if not points:
+        return ["The model has no operating point, so every photograph is referred."]
+    named = {"melanoma": "melanoma", "malignant": "malignancy"}
+    told = " or ".join(f"{named[p.group]} risk of at least {percent(p.threshold)}" for p in points)
+    names = sorted({p.name for p in points} - {SCREENING})
+    lines = [f"Operating point: {', '.join(names)}."] if names else []
+    lines.append(f"Alert: {told}.")
+    for point in points:
+        where = "on test photographs" if point.measured_on == "test" else "where the threshold was chosen (optimistic)"
+        where = where.replace("photographs", point.chosen_on)
+        aim = "assured" if point.assured else "a target, not assured"
+        if point.aim != "sensitivity":
+            aim = "neither is assured" if point.aim == "youden" else f"the specificity is {aim}"
+        lines.append(
+            f"{named[point.group].capitalize()}: sensitivity {_estimate(point.sensitivity)}, "
+            f"specificity {_estimate(point.specificity)}, {where}; {aim}."
+        )
+    return lines
+
+
+def too_poor(findings: Iterable[Finding]) -> list[str]:
+    """Return a line for each of the first photographs that are too poor to be judged: what its photographer can do."""
+    from melascope.images.quality import TOO_POOR
+
+    poor = [f for f in findings if f.quality is not None and f.quality["score"] < TOO_POOR]
+    lines = [
+        f"{printable(Path(f.path).name)} is too poor: "
+        + " ".join(problem["sentence"] for problem in (f.quality or {})["problems"][:_MOST_PROBLEMS])
+        for f in poor[:_MOST_POOR]
+    ]
+    if len(poor) > _MOST_POOR:
+        lines.append(f"{len(poor):,} photographs are too poor; quality in --format csv or jsonl says why.")
+    return lines
+
+
+def _last_cell(finding: Finding | LesionFinding) -> str:
+    if finding.status == "refused":
+        refusals = finding.findings[:1] if isinstance(finding, LesionFinding) else (finding,)
+        return " ".join(refused.error.message for refused in refusals if refused.error is not None)
+    if finding.diagnosis is None:
+        return ""
+    said = dict.fromkeys((_most_probable(finding), finding.diagnosis))
+    return ", or ".join(f"{diagnosis.name(code)} ({percent(finding.probabilities[code])})" for code in said)
+
+
+def _estimate(measured: Measured | None) -> str:
+    if measured is None:
+        return "not measured"
+    return f"{100 * measured.value:.0f} % ({100 * measured.low:.0f} to {100 * measured.high:.0f}, n = {measured.n:,})"
+
+
+def _common_folder(paths: Sequence[str]) -> str | None:
+    """Return the folder that all paths share, or None where shortening them would say less."""
+    try:
+        folder = os.path.commonpath([Path(path).absolute().parent for path in paths])
+    except ValueError:  # none, or on several drives
+        return None
+    return folder if len(Path(folder).parts) > 2 else None
+
+
+def _codes(finding: Finding) -> str:
+    """Return the diagnoses of the neighbours, the most similar first."""
+    found = [neighbour["diagnosis"] for neighbour in finding.neighbours or ()]
+    return " ".join(found[:_MOST_CODES]) + (" ..." if len(found) > _MOST_CODES else "")
+
+
+def _urgency(finding: Finding | LesionFinding) -> tuple[int, float]:
+    order = {"alert": 3, "refer": 2, None: 1, "no_alert": 0}
+    return order[finding.decision], max(finding.melanoma_risk or 0.0, finding.malignancy_risk or 0.0)
