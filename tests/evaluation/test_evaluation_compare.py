@@ -49,6 +49,32 @@ def test_differences_are_paired(runs: list[RunResult]) -> None:
     json.dumps(found.to_json(), allow_nan=False)
 
 
+def test_runs_can_be_compared_before_the_test_part_is_looked_at(runs: list[RunResult]) -> None:
+    # What a run was calibrated with is known to it, and is judged all the same.
+    known = [RunResult(run.name, run.predictions.assign(trained_on=True), run.metrics) for run in runs]
+    found = compare(known, part="calibrate", draws=50)
+    parts = [run.predictions[run.predictions["part"] == "calibrate"] for run in runs]
+    melanoma = (parts[0]["diagnosis"] == "MEL").to_numpy()
+    expected = statistics.delong(*(part["p_MEL"].to_numpy() for part in parts), melanoma, parts[0]["group"].to_numpy())
+    assert of(found.differences, "melanoma AUC")["value"] == pytest.approx(expected.difference)
+    assert found.runs["test"].str.endswith("(calibrate)").all()
+    assert "no result" in " ".join(found.notes)
+
+
+def test_what_the_other_run_learnt_from_is_left_out(runs: list[RunResult]) -> None:
+    other = runs[1].predictions.copy()
+    moved = other.index[other["part"] == "calibrate"][:7]
+    other.loc[moved, "part"] = "train"
+    found = compare([runs[0], RunResult("noisy", other, runs[1].metrics)], part="calibrate", draws=50)
+    assert of(found.differences, "melanoma AUC")["n"] == (runs[0].predictions["part"] == "calibrate").sum() - 7
+
+
+def test_a_part_that_is_not_there_is_told(runs: list[RunResult]) -> None:
+    metrics = {**runs[1].metrics, "parts": {"test": runs[1].metrics["parts"]["test"]}}
+    with pytest.raises(RunError, match="noisy has no part calibrate. It has: test"):
+        compare([runs[0], RunResult("noisy", runs[1].predictions, metrics)], part="calibrate")
+
+
 def test_a_model_does_not_differ_from_itself(runs: list[RunResult]) -> None:
     found = compare([runs[0], runs[0]], draws=50)
     assert found.runs["run"].tolist() == ["skilled (1)", "skilled (2)"]

@@ -15,9 +15,16 @@ from melascope.cli import console
 @click.command()
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="Write a page here (HTML file).")
+@click.option(
+    "--part",
+    type=click.Choice(["test", "calibrate", "tune"]),
+    default="test",
+    show_default=True,
+    help="Photographs to compare on: calibrate or tune to choose a run, so that test is looked at once.",
+)
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of tables.")
-def compare(runs: tuple[Path, ...], out: Path | None, as_json: bool) -> None:
-    """Put RUNS side by side; differences are paired on the test lesions that they share.
+def compare(runs: tuple[Path, ...], out: Path | None, part: str, as_json: bool) -> None:
+    """Put RUNS side by side; differences are paired on the lesions that they share.
 
     \b
     Example:  melascope compare RUN_A RUN_B --out compared.html
@@ -26,7 +33,7 @@ def compare(runs: tuple[Path, ...], out: Path | None, as_json: bool) -> None:
     from melascope.reports.compare_report import paired, side_by_side
 
     console.check_file(out)
-    comparison = put_together(list(runs))
+    comparison = put_together(list(runs), part=part)
     if out is not None:
         from melascope.reports import compare_report
 

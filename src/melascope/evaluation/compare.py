@@ -37,6 +37,9 @@ from melascope.statistics import (
 from melascope.statistics.intervals import DRAWS, Array
 
 
+TEST = "test"
+
+
 @dataclass(frozen=True)
 class RunResult:
     """What a comparison needs of a run: its name, its predictions and its `metrics.json`."""
@@ -98,34 +101,39 @@ def load_result(folder: str | os.PathLike[str]) -> RunResult:
 def compare(
     runs: Sequence[RunResult | str | os.PathLike[str] | Any],
     *,
+    part: str = TEST,
     draws: int = DRAWS,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Comparison:
-    """Put runs side by side and test every pair on the test photographs they share.
+    """Put runs side by side and test every pair on the photographs of a part that they share.
 
     Each pair is compared in the finest classes that both can be told in, on the
     same photographs, with the same labels, resampling the same groups.
 
     Args:
         runs: Run folders, `RunResult`s, or opened runs (with `predictions` and `metrics`).
+        part: `test`, or `calibrate` or `tune` to choose between runs while their test part stays unseen.
         draws: Of the bootstrap.
         seed: Of the bootstrap.
         progress: Called with `compare`, pairs done and in all.
 
     Raises:
-        RunError: With fewer than two runs, or when a run is not finished.
+        RunError: With fewer than two runs, when a run is not finished, or when one has no such part.
     """
     if len(runs) < 2:
         raise RunError(f"A comparison needs at least two runs; {len(runs)} was given.")
     results = _distinctly_named([_result(run) for run in runs])
-    notes = _notes(results)
+    for result in results:
+        if part != TEST and part not in result.metrics["parts"]:
+            raise RunError(f"{result.name} has no part {part}. It has: {', '.join(result.metrics['parts'])}.")
+    notes = _notes(results, part)
     rows: list[dict[str, Any]] = []
     report = progress or silent
     pairs = list(itertools.combinations(results, 2))
     for done, (a, b) in enumerate(pairs):
         report("compare", done, len(pairs))
-        found, told = _pair(a, b, draws, seed)
+        found, told = _pair(a, b, part, draws, seed)
         rows += found
         notes += told
     report("compare", len(pairs), len(pairs))
@@ -133,7 +141,7 @@ def compare(
     differences = pd.DataFrame(rows, columns=columns)
     for _, index in differences.groupby("score", sort=False).groups.items():
         differences.loc[index, "p_corrected"] = holm([float(p) for p in differences.loc[index, "p"]])
-    return Comparison(pd.DataFrame([_row(result) for result in results]), differences, tuple(dict.fromkeys(notes)))
+    return Comparison(pd.DataFrame([_row(result, part) for result in results]), differences, tuple(dict.fromkeys(notes)))
 
 
 def _result(run: Any) -> RunResult:
@@ -155,26 +163,29 @@ def _distinctly_named(results: list[RunResult]) -> list[RunResult]:
     ]
 
 
-def _row(result: RunResult) -> dict[str, Any]:
+def _row(result: RunResult, part: str) -> dict[str, Any]:
     metrics = result.metrics
-    part = metrics["parts"][metrics["headline"]]
-    melanoma = part["groups"]["melanoma"]
+    name = metrics["headline"] if part == TEST else part
+    scores = metrics["parts"][name]
+    melanoma = scores["groups"]["melanoma"]
     point: Mapping[str, Any] = melanoma["operating_points"].get(deployed(melanoma["operating_points"]) or "", {})
     return {
         "run": result.name,
         "protocol": metrics["protocol"],
         "audited": metrics["audited"],
-        "test": f"{plural(part['n_images'], 'photograph')} ({metrics['headline']})",
+        "test": f"{plural(scores['n_images'], 'photograph')} ({name})",
         "melanoma_sensitivity": point.get("sensitivity"),
         "melanoma_specificity": point.get("specificity"),
         "melanoma_auc": melanoma["auc"],
-        "balanced_accuracy": part["balanced_accuracy"],
-        "accuracy": part["accuracy"],
+        "balanced_accuracy": scores["balanced_accuracy"],
+        "accuracy": scores["accuracy"],
     }
 
 
-def _notes(results: Sequence[RunResult]) -> list[str]:
+def _notes(results: Sequence[RunResult], part: str) -> list[str]:
     notes = []
+    if part != TEST:
+        notes.append(f"On the part {part}, which the runs were made with: it helps to choose a run, and is no result.")
     protocols = {result.name: result.metrics["protocol"] for result in results}
     if len(set(protocols.values())) > 1:
         told = ", ".join(f"{name}: {protocol}" for name, protocol in protocols.items())
@@ -182,30 +193,32 @@ def _notes(results: Sequence[RunResult]) -> list[str]:
     unaudited = [result.name for result in results if not result.metrics["audited"]]
     if unaudited:
         notes.append(f"Not audited: {', '.join(unaudited)}.")
-    tests = [frozenset(_tested(result)["key"]) for result in results]
+    tests = [frozenset(_judged(result, part)["key"]) for result in results]
     if len(set(tests)) > 1:
         sizes = ", ".join(f"{result.name}: {len(test)}" for result, test in zip(results, tests, strict=True))
-        notes.append(f"The test sets differ ({sizes} photographs); pairs are compared on what they share.")
+        notes.append(f"The {part} sets differ ({sizes} photographs); pairs are compared on what they share.")
     if len(results) > 2:
         notes.append(f"{len(results)} runs were tried: the score of the best of them is optimistic.")
     return notes
 
 
-def _tested(result: RunResult) -> pd.DataFrame:
+def _judged(result: RunResult, part: str) -> pd.DataFrame:
     frame = result.predictions
-    rows = frame["part"].astype("string").fillna("test") == "test" if "part" in frame.columns else frame["path"].notna()
-    test = frame[rows.to_numpy(dtype=bool)].copy()
-    test["key"] = test["image_id"].astype("string").fillna(test["path"].astype("string"))
-    return test.drop_duplicates("key")
+    rows = frame["part"].astype("string").fillna(TEST) == part if "part" in frame.columns else frame["path"].notna()
+    judged = frame[rows.to_numpy(dtype=bool)].copy()
+    judged["key"] = judged["image_id"].astype("string").fillna(judged["path"].astype("string"))
+    return judged.drop_duplicates("key")
 
 
-def _pair(a: RunResult, b: RunResult, draws: int, seed: int) -> tuple[list[dict[str, Any]], list[str]]:
+def _pair(
+    a: RunResult, b: RunResult, part: str, draws: int, seed: int
+) -> tuple[list[dict[str, Any]], list[str]]:
     """Return the differences a minus b, and what had to be left out for them."""
     label = f"{a.name} − {b.name}"
     own = [tuple(run.metrics["classes"]) for run in (a, b)]
     shared = common_classes(*own)
     words = shared or diagnosis.ISIC_2018
-    left, right = (_tested(run).set_index("key") for run in (a, b))
+    left, right = (_judged(run, part).set_index("key") for run in (a, b))
     common = left.index.intersection(right.index, sort=False)
     left, right = left.loc[common], right.loc[common]
     kept, samples = np.ones(len(common), dtype=bool), []
@@ -214,7 +227,10 @@ def _pair(a: RunResult, b: RunResult, draws: int, seed: int) -> tuple[list[dict[
         sample, rows, _ = photographs(frame, classes, Vocabulary(words, False), prior)
         kept &= rows
         samples.append((sample, rows))
-    seen = np.logical_or.reduce([_seen(frame) for frame in (left, right)])
+    if part == TEST:
+        seen = np.logical_or.reduce([_seen(frame) for frame in (left, right)])
+    else:  # What a run was made with is known to it; only what it learnt from may not be judged.
+        seen = np.logical_or.reduce([common.isin(_judged(run, "train")["key"]) for run in (a, b)])
     kept &= ~seen
     pair = [_restrict(sample, rows, kept) for sample, rows in samples]
     same = pair[0].y == pair[1].y
@@ -225,12 +241,12 @@ def _pair(a: RunResult, b: RunResult, draws: int, seed: int) -> tuple[list[dict[
         )
         notes.append(f"{label}: {known} left out.")
     if not same.all():
-        bear = "shared test photograph bears different labels and is"
-        differ = plural(int((~same).sum()), bear, "shared test photographs bear different labels and are")
+        bear = f"shared {part} photograph bears different labels and is"
+        differ = plural(int((~same).sum()), bear, f"shared {part} photographs bear different labels and are")
         notes.append(f"{label}: {differ} left out.")
         pair = [sample.take(same) for sample in pair]
     if not len(pair[0]):
-        return [], [*notes, f"{label}: no test photograph is shared, so nothing can be paired."]
+        return [], [*notes, f"{label}: no {part} photograph is shared, so nothing can be paired."]
     # The run that knows more of what belongs together says what is resampled.
     named = [units(group_names(frame[kept]), int(kept.sum()))[same] for frame in (left, right)]
     groups = min(named, key=lambda names: len(np.unique(names)))
