@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from models.champion import experiments, frozen_shuffles, ideas, judging, make, page, shuffles
+from models.champion import experiments, frozen_shuffles, ideas, judging, learner, make, page, shuffles
 from PIL import Image
 
 import melascope
@@ -141,6 +141,32 @@ def test_decisions_are_fitted_to_the_other_folds() -> None:
     again = judging.decided(logits, other, lesions, folds)
     assert (again["decided"][held] == found["decided"][held]).all()
     assert (again["alerted"][held] == found["alerted"][held]).all()
+
+
+def test_a_teacher_never_learnt_from_what_it_is_asked_about(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    n = 40
+    groups, taken = pd.Series([f"lesion {i // 2}" for i in range(n)]), np.arange(n) < 36
+    labels = np.arange(n, dtype=np.int64) % 8
+    learnt: dict[str, set[str]] = {}
+
+    def learn(self: learner.Learner, rows: np.ndarray, out: Path, targets: Any = None) -> float:
+        learnt[out.name] = set(groups[rows])
+        assert not rows[~taken].any()
+        return 1.0
+
+    def logits(self: learner.Learner, out: Path, rows: np.ndarray) -> list[np.ndarray]:
+        assert not learnt[out.name] & set(groups[rows])
+        return [np.zeros((len(rows), 8), np.float32)] * 4
+
+    monkeypatch.setattr(learner.Learner, "learn", learn)
+    monkeypatch.setattr(learner.Learner, "logits", logits)
+    images = np.zeros((n, 4, 4, 3), np.uint8)
+    made = learner.Learner(None, images, labels, lambda *_: None)  # type: ignore[arg-type]
+    targets, seconds = made.taught(taken, groups, 0.5, tmp_path)
+    assert seconds == len(learnt) == learner.PARTS
+    np.testing.assert_allclose(targets[taken].sum(axis=1), 1.0)
+    assert (targets[taken].argmax(axis=1) == labels[taken]).all()
+    assert targets[taken].min() == pytest.approx(0.5 / 8)
 
 
 def test_under_shades_of_grey_the_light_is_white() -> None:

@@ -27,13 +27,13 @@ import pandas as pd
 
 from melascope import environment
 from melascope.datasets import fixed, pack
-from melascope.training import backend, checkpoint, networks, recipe
-from melascope.training.fit import fit, logits_only, predict_logits
+from melascope.training import backend, checkpoint, recipe
 from melascope.training.recipe import Recipe
 from melascope.training.warm_start import WarmStart
 from models.champion.gather import HAM, ISIC2017
 from models.champion.ideas import IDEAS, Idea
 from models.champion.judging import CLASSES, judge, sampled
+from models.champion.learner import Learner
 
 
 def photographs(table: Path) -> pd.DataFrame:
@@ -88,17 +88,13 @@ def train(name: str, fold: int, frame: pd.DataFrame, made: Recipe, folder: Path,
     if (prepare := IDEAS[name].prepare) is not None:
         photographs = prepare(photographs)
     warm = WarmStart(checkpoint.read(first)) if first is not None else None
-    history = fit(
-        made, photographs, labels, np.flatnonzero(learnt), np.zeros(0, dtype=np.intp), CLASSES, folder, 0,
-        resume=True, progress=told, threads=environment.threads(), warm=warm,
-    )  # fmt: skip
-    network = networks.build(made, len(CLASSES))
-    networks.load_weights(network, folder / "weights.npz")
-    network = logits_only(network)
-    shown = photographs[rows]
-    mirrored = [shown, shown[:, :, ::-1], shown[:, ::-1], shown[:, ::-1, ::-1]]
+    learner = Learner(made, photographs, labels, told, warm)
+    seconds, targets = 0.0, None
+    if share := IDEAS[name].taught:
+        targets, seconds = learner.taught(learnt, frame["group"], share, folder)
+    seconds += learner.learn(learnt, folder, targets)
+    logits = learner.logits(folder, rows)
     said = frame.loc[rows, ["image_id", "group", "source", "diagnosis"]].reset_index(drop=True)
-    logits = [predict_logits(network, np.ascontiguousarray(view), np.arange(len(rows))) for view in mirrored]
     for place, code in enumerate(CLASSES):
         said[f"logit_{code}"] = logits[0][:, place]
         said[f"views_{code}"] = np.mean(logits, axis=0)[:, place]
@@ -110,7 +106,7 @@ def train(name: str, fold: int, frame: pd.DataFrame, made: Recipe, folder: Path,
         "recipe": made.dumps(),
         "learnt": int(learnt.sum()),
         "sampled": list(sampled(made, shares)),
-        "seconds": round(float(history["seconds"].sum()), 1),  # of all epochs, also those of before a stop
+        "seconds": round(seconds, 1),
         "date": date.today().isoformat(),
         "machine": environment.describe(),
     }

@@ -22,6 +22,7 @@ class Idea:
         others: Whether the sets beside HAM10000 are trained on too.
         begins: The idea whose weights, trained without the same fold, are the first ones.
         prepare: What is done to all photographs `(n, h, w, 3)` uint8 beforehand, or None.
+        taught: The share of each label that other networks say, which were trained without the photograph.
     """
 
     what: str
@@ -29,6 +30,7 @@ class Idea:
     others: bool = False
     begins: str | None = None
     prepare: Callable[[NDArray[np.uint8]], NDArray[np.uint8]] | None = None
+    taught: float = 0.0
 
 
 def shades_of_grey(images: NDArray[np.uint8], power: float = 6.0, at_once: int = 512) -> NDArray[np.uint8]:
@@ -126,6 +128,12 @@ IDEAS: Mapping[str, Idea] = {
     "colours": Idea(
         "as alone, colour and light changed about three times as strongly",
         _quick(white_balance=0.2, saturation=0.5, hue=0.03, gamma=0.3, contrast=0.3, brightness=0.15),
+    ),
+    "taught": Idea(
+        "as alone; half of each label is what a network said that was trained on three quarters of the photographs, "
+        "without this one (its time counts)",
+        _quick(),
+        taught=0.5,
     ),
     "champion": Idea("the recipe: as stem, colour, light and focus changed twice as strongly, 12 epochs", others=True),
     "natural": Idea("as champion, classes drawn as often as they are", {"balance": {"sampling": "none"}}, others=True),

@@ -36,7 +36,6 @@ from melascope.statistics import (
 )
 from melascope.statistics.intervals import DRAWS, Array
 
-
 TEST = "test"
 
 
@@ -141,7 +140,9 @@ def compare(
     differences = pd.DataFrame(rows, columns=columns)
     for _, index in differences.groupby("score", sort=False).groups.items():
         differences.loc[index, "p_corrected"] = holm([float(p) for p in differences.loc[index, "p"]])
-    return Comparison(pd.DataFrame([_row(result, part) for result in results]), differences, tuple(dict.fromkeys(notes)))
+    return Comparison(
+        pd.DataFrame([_row(result, part) for result in results]), differences, tuple(dict.fromkeys(notes))
+    )
 
 
 def _result(run: Any) -> RunResult:
@@ -210,9 +211,7 @@ def _judged(result: RunResult, part: str) -> pd.DataFrame:
     return judged.drop_duplicates("key")
 
 
-def _pair(
-    a: RunResult, b: RunResult, part: str, draws: int, seed: int
-) -> tuple[list[dict[str, Any]], list[str]]:
+def _pair(a: RunResult, b: RunResult, part: str, draws: int, seed: int) -> tuple[list[dict[str, Any]], list[str]]:
     """Return the differences a minus b, and what had to be left out for them."""
     label = f"{a.name} − {b.name}"
     own = [tuple(run.metrics["classes"]) for run in (a, b)]

@@ -32,10 +32,11 @@ class TrainBatches(keras.utils.PyDataset):  # type: ignore[misc]
         mixup: Alpha of mixup, 0 is off; see `mixing.mix`.
         cutmix: Alpha of CutMix, 0 is off.
         classes: Number of classes `c`; mixing needs it.
+        targets: `(n, c)` shares of classes that are taught in place of the labels, or None.
 
-    A batch is (images, labels) or (images, labels, weights). Under mixing
-    labels are `(n, c)` shares, and a weight is the mean of the classes' by
-    their shares; all of it depends on (seed, epoch, step) only.
+    A batch is (images, labels) or (images, labels, weights). Under mixing and
+    with targets labels are `(n, c)` shares, and a weight is the mean of the
+    classes' by their shares; all of it depends on (seed, epoch, step) only.
     """
 
     def __init__(
@@ -51,12 +52,13 @@ class TrainBatches(keras.utils.PyDataset):  # type: ignore[misc]
         mixup: float = 0.0,
         cutmix: float = 0.0,
         classes: int = 0,
+        targets: NDArray[np.float32] | None = None,
     ) -> None:
         super().__init__(workers=0)
         self.images, self.labels, self.rows = images, np.asarray(labels, dtype=np.int32), np.asarray(rows)
         self.batch_size, self.seed, self.start = batch_size, seed, start
         self.sampling, self.class_weights = sampling, weights
-        self.mixup, self.cutmix, self.classes = mixup, cutmix, classes
+        self.mixup, self.cutmix, self.classes, self.targets = mixup, cutmix, classes, targets
         self.steps = -(-len(self.rows) // batch_size)
         self._order: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, dtype=np.int64))
 
@@ -72,6 +74,8 @@ class TrainBatches(keras.utils.PyDataset):  # type: ignore[misc]
             self._order = (epoch, self.rows[order])
         chosen = self._order[1][step * self.batch_size : (step + 1) * self.batch_size]
         labels = self.labels[chosen]
+        if self.targets is not None:
+            return self._mixed(self.images[chosen], self.targets[chosen], epoch, step)
         if self.mixup or self.cutmix:
             return self._mixed(self.images[chosen], mixing.one_hot(labels, self.classes), epoch, step)
         if self.class_weights is None:

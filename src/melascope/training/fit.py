@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from melascope.errors import RecipeError, RunError
 from melascope.progress import Progress, silent
 from melascope.training import backend
-from melascope.training.fit_input import check, check_tune
+from melascope.training.fit_input import check, check_targets, check_tune
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,6 +54,7 @@ def fit(
     tensorboard: bool = False,
     on_epoch: Callable[[dict[str, float]], None] | None = None,
     warm: WarmStart | None = None,
+    targets: NDArray[np.float32] | None = None,
 ) -> pd.DataFrame:
     """Train a recipe and write `weights.npz` and `history.csv` into a folder.
 
@@ -76,6 +77,8 @@ def fit(
         tensorboard: Also write TensorBoard events into `out/tensorboard`.
         on_epoch: Called with each epoch's row of the history.
         warm: Weights to begin with, as far as they fit.
+        targets: `(n, c)` shares of classes that are taught in place of the labels, such as what other networks said of
+            the photographs; labels still decide how often each is shown, and score.
 
     Returns:
         The history: one row per epoch with the columns of `HISTORY`.
@@ -89,12 +92,15 @@ def fit(
 
     check(recipe, images, labels, rows_train, rows_tune, classes)
     check_tune(recipe, np.asarray(labels)[rows_tune], classes)
+    check_targets(targets, rows_train, (len(images), len(classes)))
     folder = Path(out)
     keras = backend.load(threads)
     from melascope.training import checkpoint, networks, schedule
     from melascope.training.callbacks import Epochs
 
-    mark = fingerprint(recipe, images, labels, rows_train, rows_tune, classes, seed, warm.digest if warm else "")
+    mark = fingerprint(
+        recipe, images, labels, rows_train, rows_tune, classes, seed, warm.digest if warm else "", targets
+    )
     saved = checkpoint.Checkpoints(folder / "checkpoints")
     found = _finished(folder, mark, resume)
     if found is not None:
@@ -110,7 +116,7 @@ def fit(
     if warm is None:
         networks.refuse_untaught(recipe)
     start = 0 if before is None else int(before[1]["epoch"])
-    trained, served, batches = assemble(recipe, images, labels, rows_train, classes, seed, start)
+    trained, served, batches = assemble(recipe, images, labels, rows_train, classes, seed, start, targets)
     watcher = Epochs(
         recipe, served, images, labels, rows_tune, classes, folder, saved, mark, seed,
         batches.steps, progress or silent, on_epoch,
@@ -127,7 +133,7 @@ def fit(
             continue
         if phase.first > start:
             start = phase.first
-            batches = _begin(recipe, trained, images, labels, rows_train, classes, seed, start)
+            batches = _begin(recipe, trained, images, labels, rows_train, classes, seed, start, targets)
         trained.fit(
             batches,
             steps_per_epoch=batches.steps,
@@ -149,6 +155,7 @@ def assemble(
     classes: Sequence[str],
     seed: int = 0,
     start: int = 0,
+    targets: NDArray[np.float32] | None = None,
 ) -> tuple[Any, Any, TrainBatches]:
     """Return (compiled model to train, model to serve, its endless batches from epoch `start` on).
 
@@ -160,7 +167,7 @@ def assemble(
 
     keras.utils.set_random_seed(seed % 2**32)
     trained, served = networks.build_for_training(recipe, len(classes))
-    return trained, served, _begin(recipe, trained, images, labels, rows_train, classes, seed, start)
+    return trained, served, _begin(recipe, trained, images, labels, rows_train, classes, seed, start, targets)
 
 
 def _begin(
@@ -172,6 +179,7 @@ def _begin(
     classes: Sequence[str],
     seed: int,
     start: int,
+    targets: NDArray[np.float32] | None,
 ) -> TrainBatches:
     """Compile a model for the phase in which an epoch lies, and return the batches from that epoch on."""
     from melascope.training import backbones, balancing, losses, schedule
@@ -183,13 +191,15 @@ def _begin(
         weights = balancing.class_weights(np.asarray(labels)[rows_train], len(classes))
     batches = TrainBatches(
         images, labels, rows_train, recipe.data.batch_size, seed, start, recipe.balance.sampling, weights,
-        settings.mixup, settings.cutmix, len(classes),
+        settings.mixup, settings.cutmix, len(classes), targets,
     )  # fmt: skip
     phases = schedule.phases(recipe)
     phase = next((phase for phase in phases if start < phase.end), phases[-1])
     backbones.freeze(trained, recipe, phase.frozen)
     trained.compile(
-        schedule.optimiser(recipe, batches.steps, phase), losses.loss(recipe, len(classes)), metrics=[Scores(classes)]
+        schedule.optimiser(recipe, batches.steps, phase),
+        losses.loss(recipe, len(classes), targets is not None),
+        metrics=[Scores(classes)],
     )
     trained.optimizer.build(trained.trainable_variables)
     return batches
@@ -230,6 +240,7 @@ def fingerprint(
     classes: Sequence[str],
     seed: int,
     warm: str = "",
+    targets: NDArray[np.float32] | None = None,
 ) -> str:
     """Return a digest of all that decides a training; 64 photographs stand for all pixels."""
     digest = hashlib.sha256()
@@ -242,6 +253,8 @@ def fingerprint(
     digest.update(warm.encode())
     for part in (labels, rows_train, rows_tune):
         digest.update(np.ascontiguousarray(part, dtype=np.int64).tobytes())
+    if targets is not None:
+        digest.update(np.ascontiguousarray(targets, dtype=np.float32).tobytes())
     for row in np.linspace(0, len(images) - 1, min(64, len(images))).astype(int):
         digest.update(np.ascontiguousarray(images[row]).tobytes())
     return digest.hexdigest()

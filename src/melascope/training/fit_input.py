@@ -49,6 +49,21 @@ def check(
         raise DataError("Some rows are in both the training and the tune part.")
 
 
+def check_targets(targets: NDArray[np.float32] | None, rows_train: NDArray[np.integer], shape: tuple[int, int]) -> None:
+    """Check that what is taught in place of labels is shares of classes.
+
+    Raises:
+        DataError: When it is not `(images, classes)` in shape, or a row that is trained on does not add up to 1.
+    """
+    if targets is None:
+        return
+    if targets.shape != shape:
+        raise DataError(f"The targets are {targets.shape}; for these images and classes they must be {shape}.")
+    taught = targets[np.asarray(rows_train)]
+    if not ((taught >= 0).all() and np.allclose(taught.sum(axis=1), 1.0, atol=1e-3)):
+        raise DataError("The targets of a photograph are shares of the classes: none below 0, 1 in all.")
+
+
 def check_tune(recipe: Recipe, labels: NDArray[np.integer], classes: Sequence[str]) -> None:
     """Check that the tune part can decide what the recipe lets it decide.
 

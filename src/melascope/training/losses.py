@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 Loss = Callable[[Any, Any], Any]
 
 
-def loss(recipe: Recipe, n_classes: int) -> Loss:
+def loss(recipe: Recipe, n_classes: int, soft: bool = False) -> Loss:
     """Return the loss of a recipe: `(labels, logits (n, c)) -> (n,)`.
 
     The cross-entropy, or the focal loss (Lin et al. 2017), which multiplies
@@ -26,10 +26,11 @@ def loss(recipe: Recipe, n_classes: int) -> Loss:
     Args:
         recipe: Its section `optimiser` decides.
         n_classes: Number of classes `c`.
+        soft: Whether labels are shares although nothing is mixed.
     """
     settings = recipe.optimiser
     smoothing, gamma = settings.label_smoothing, settings.focal_gamma
-    if settings.loss == "cross_entropy" and not smoothing and not recipe.augmentation.mixes:
+    if settings.loss == "cross_entropy" and not smoothing and not recipe.augmentation.mixes and not soft:
         plain: Loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         return plain
 
