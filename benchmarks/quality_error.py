@@ -56,6 +56,8 @@ def errors(
             p, classes, "melanoma"
         )
 
+    (point,) = (point for point in predictor.decider.points.values() if point.group == "melanoma")
+
     first, risk = predicted(images)
     scores = np.array([quality.assess(image).score for image in images])
     result: dict[str, Any] = {"n": len(images), "classes": labels, "thirds": {}, "damage": {}}
@@ -87,6 +89,7 @@ def errors(
                 "before": both(left, first[kept], melanoma[kept], risk[kept]),
                 "after": both(left, after, melanoma[kept], after_risk),
                 "same_answer": float((after == first[kept]).mean()),
+                "same_alert": float(((after_risk >= point.threshold) == (risk[kept] >= point.threshold)).mean()),
             }
             result["damage"].setdefault(name, []).append(row)
             moves = ", ".join(
@@ -94,7 +97,8 @@ def errors(
                 for of, title in TITLES.items()
             )
             print(
-                f"{name:<12}{strength:>7}: {moves}, same answer {row['same_answer']:.2f}, n {int(kept.sum())}",
+                f"{name:<12}{strength:>7}: {moves}, same answer {row['same_answer']:.2f}, "
+                f"same melanoma alert {row['same_alert']:.2f}, n {int(kept.sum())}",
                 flush=True,
             )
     return result

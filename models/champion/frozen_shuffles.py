@@ -25,10 +25,9 @@ from melascope.evaluation.baselines import shuffle_labels
 from melascope.statistics import auc, softmax, student_t_quantile
 from melascope.training import backbones, backend, judge, networks, recipe
 from melascope.training.run_folder import RunFolder
+from models.champion.shuffles import PEER
 
 STEPS, BATCH, RATE = 450, 64, 0.02
-PEER = "BKL"
-"""The diagnosis that stands in the labels about as often as melanoma."""
 
 
 def learnt(x: np.ndarray, labels: np.ndarray, classes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -34,9 +34,10 @@ def judge(name: str, folds: Sequence[int], out: Path, views: bool = False, draws
     training showed the class: what is right equally often. `specificity` is that at the threshold which finds 95 %
     of the same melanomas, for ideas to be told apart by: no promise. With three folds or more, `decided` is the
     balanced accuracy of what `decided` decides, `decided_sensitivity` and `decided_specificity` those of its
-    alerts. `stranger` is the melanoma AUC within ISIC 2017, the mean over the folds' networks, and
-    `stranger_sensitivity` and `stranger_specificity` those at the threshold that finds 95 % of the melanomas of the
-    network's own fold. With `views` a photograph's logits are the mean of its four mirror images'.
+    alerts; `lesion_auc`, `lesion_decided` and so on are the same with a lesion's photographs taken together, as
+    `melascope predict --by lesion` does. `stranger` is the melanoma AUC within ISIC 2017, the mean over the folds'
+    networks, and `stranger_sensitivity` and `stranger_specificity` those at the threshold that finds 95 % of the
+    melanomas of the network's own fold. With `views` a photograph's logits are the mean of its four mirror images'.
     """
     ham, strangers, seconds, learnt = [], [], 0.0, []
     for fold in folds:
@@ -81,12 +82,15 @@ def judge(name: str, folds: Sequence[int], out: Path, views: bool = False, draws
     units = pd.factorize(of_ham["group"])[0]
     if len(folds) > 2:
         logits = of_ham[[f"{'views' if views else 'logit'}_{code}" for code in CLASSES]].to_numpy(dtype=float)
-        of_ham = of_ham.assign(**decided(logits, of_ham["diagnosis"], of_ham["group"], of_ham["fold"]))
+        given = logits, of_ham["diagnosis"], of_ham["group"], of_ham["fold"]
+        of_ham = of_ham.assign(**decided(*given)[["decided", "alerted"]])
     values = {key: float(value[0]) for key, value in scores(np.ones((len(truth), 1))).items()}
     samples = statistics.bootstrap(scores, units, truth, draws, 0, len(truth))
     found: dict[str, Any] = {}
     for key, value in values.items():
         found[key] = statistics.interval(samples[key], value, len(truth)).to_json()
+    if len(folds) > 2:
+        found |= by_lesion(decided(*given, lesions=True), draws)
     outside = [one for one in strangers if len(one) and one["diagnosis"].eq("MEL").any()]
     if outside:
         frame = outside[0]
@@ -117,7 +121,30 @@ def judge(name: str, folds: Sequence[int], out: Path, views: bool = False, draws
     }
 
 
-def decided(logits: np.ndarray, codes: pd.Series, groups: pd.Series, folds: pd.Series) -> dict[str, np.ndarray]:
+def by_lesion(lesions: pd.DataFrame, draws: int) -> dict[str, Any]:
+    """Return the scores of what was decided on lesions."""
+    truth = lesions["truth"].to_numpy()
+    melanoma, risk = truth == EXAM.index("MEL"), lesions["risk"].to_numpy()
+
+    def scores(w: Any) -> dict[str, Any]:
+        found, passed = statistics.rates(lesions["alerted"].to_numpy(), melanoma, w)
+        return {
+            "lesion_decided": statistics.balanced_accuracy(truth, lesions["decided"].to_numpy(), w),
+            "lesion_auc": statistics.auc(risk, melanoma, w),
+            "lesion_sensitivity": found,
+            "lesion_specificity": passed,
+        }
+
+    values = scores(np.ones((len(truth), 1)))
+    samples = statistics.bootstrap(scores, np.arange(len(truth)), truth, draws, 0, len(truth))
+    return {
+        key: statistics.interval(samples[key], float(value[0]), len(truth)).to_json() for key, value in values.items()
+    }
+
+
+def decided(
+    logits: np.ndarray, codes: pd.Series, groups: pd.Series, folds: pd.Series, lesions: bool = False
+) -> pd.DataFrame:
     """Return what a bundle would decide on each fold, all of it fitted to the other folds.
 
     Calibration, the weighing of first choices and the threshold that finds 95 % of melanomas are those of
@@ -128,24 +155,39 @@ def decided(logits: np.ndarray, codes: pd.Series, groups: pd.Series, folds: pd.S
         codes: The diagnoses.
         groups: The lesions.
         folds: The folds.
+        lesions: Take the photographs of a lesion together: the mean of their probabilities.
 
     Returns:
-        `decided`, the first choice among HAM10000's seven diagnoses, and `alerted`.
+        A row for each photograph or lesion: `truth` and `decided`, the diagnosis and the first choice among
+        HAM10000's seven; `risk` of melanoma, and `alerted`.
     """
     labels = codes.map({code: i for i, code in enumerate(CLASSES)}).to_numpy(dtype=np.int64)
-    first, alerted = np.empty(len(labels), dtype=np.int64), np.empty(len(labels), dtype=bool)
+    found = []
     place = np.array([EXAM.index(diagnosis.coarsen_label(code, EXAM)) for code in CLASSES])
     for fold in folds.unique():
         held = (folds == fold).to_numpy()
         others, names = labels[~held], groups[~held].to_numpy()
         chosen = statistics.choose_scaling(logits[~held], others, names)
         prior = statistics.choose_prior(chosen.out_of_fold, others, chosen.folds, names).prior
-        p = chosen.scaling.probabilities(logits[held])
-        first[held] = place[statistics.first_choice(p, prior)]
-        known = chosen.scaling.probabilities(logits[~held])[:, 0]
-        point = statistics.choose(known, others == 0, 0.95, "screening", "melanoma", names)
-        alerted[held] = p[:, 0] >= point.threshold
-    return {"decided": first, "alerted": alerted}
+        frame = pd.DataFrame(chosen.scaling.probabilities(logits), index=codes.index)
+        frame = frame.assign(label=labels, group=groups, held=held)
+        if lesions:
+            whole = frame.groupby("group", sort=False)
+            frame = whole[list(range(len(CLASSES)))].mean().join(whole[["label", "held"]].first()).reset_index()
+        p, is_held = frame[list(range(len(CLASSES)))].to_numpy(), frame["held"].to_numpy(dtype=bool)
+        known, label = p[~is_held, 0], frame["label"].to_numpy(dtype=np.int64)
+        point = statistics.choose(
+            known, label[~is_held] == 0, 0.95, "screening", "melanoma", frame.loc[~is_held, "group"].to_numpy()
+        )
+        found.append(
+            pd.DataFrame({
+                "truth": place[label[is_held]],
+                "decided": place[statistics.first_choice(p[is_held], prior)],
+                "risk": p[is_held, 0],
+                "alerted": p[is_held, 0] >= point.threshold,
+            }, index=frame.index[is_held])
+        )  # fmt: skip
+    return pd.concat(found).sort_index()
 
 
 def _seven(p: np.ndarray) -> np.ndarray:

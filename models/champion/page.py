@@ -16,10 +16,12 @@ from typing import Any
 
 from melascope.bundle import Bundle, load_bundle
 from models.champion.make import IDEAS, PACKAGE
+from models.champion.shuffles import PEER, summary
 
 SHUFFLES = IDEAS.with_name("champion_shuffles.json")
 FROZEN = IDEAS.with_name("champion_frozen_shuffles.json")
-
+SEEN = 4
+"""So many shuffles had been looked at before it was decided to train more."""
 ROOT = Path(__file__).parents[2]
 PAGES = {"readme": ROOT / "README.md", "page": ROOT / "docs" / "champion.md"}
 _MARK = "<!-- {name}: written by python -m models.champion.page -->"
@@ -86,15 +88,20 @@ def ideas(tried: Sequence[Mapping[str, Any]]) -> list[str]:
 def decided(tried: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the table of what is decided by calibration, weights and thresholds that the other folds gave."""
     lines = [
-        "| idea | folds | balanced accuracy | melanoma AUC | sensitivity | specificity |",
-        "|---|---|---|---|---|---|",
+        "| idea | folds | judged | n | balanced accuracy | melanoma AUC | sensitivity | specificity |",
+        "|---|---|---|---|---|---|---|---|",
     ]
-    keys = ("decided", "melanoma_auc", "decided_sensitivity", "decided_specificity")
+    units = {
+        "per photograph": ("decided", "melanoma_auc", "decided_sensitivity", "decided_specificity"),
+        "per lesion": ("lesion_decided", "lesion_auc", "lesion_sensitivity", "lesion_specificity"),
+    }
     for one in tried:
         if "decided" in one:
             mirrored = ", four mirror images" if one["views"] else ""
-            scores = " | ".join(shown(one[key]) for key in keys)
-            lines.append(f"| **{one['idea']}**{mirrored} | {len(one['folds'])} | {scores} |")
+            for unit, keys in units.items():
+                scores = " | ".join(shown(one[key]) for key in keys)
+                about = f"{len(one['folds'])} | {unit} | {one[keys[0]]['n']:,}"
+                lines.append(f"| **{one['idea']}**{mirrored} | {about} | {scores} |")
     return lines
 
 
@@ -113,21 +120,32 @@ def left_out(tried: Sequence[Mapping[str, Any]]) -> list[str]:
 def shuffled(found: Mapping[str, Any]) -> list[str]:
     """Return the table of the networks that learnt shuffled labels, and what they say together."""
     lines = [
-        "| shuffle | melanomas left as they were, over chance | melanoma AUC | that of the other rare diagnoses' "
-        "probabilities | balanced accuracy | entropy explained |",
-        "|---|---|---|---|---|---|",
+        f"| shuffle | melanomas left as they were, over chance | melanoma AUC | that of {PEER}'s probability | that of "
+        "all other rare ones' | balanced accuracy | entropy explained |",
+        "|---|---|---|---|---|---|---|",
     ]
     for one in found["shuffles"]:
         overlap = f"{one['overlap']:.2f}".removeprefix("0")
-        scores = " | ".join([shown(one["melanoma_auc"]), _share(one["others"]), shown(one["balanced_accuracy"])])
-        lines.append(f"| {one['seed']} | {overlap} | {scores} | {_fine(one['explained'])} |")
-    mean = found["melanoma_auc"]
-    lines += [
-        "",
-        f"Mean melanoma AUC over {len(found['shuffles'])} shuffles: {shown({**mean, 'value': mean['mean']})}, by "
-        f"Student's t; standard deviation between shuffles {_share(mean['deviation'])}.",
-    ]
-    return lines
+        peers = " | ".join([_share(one["peer"]), _share(one["others"]), shown(one["balanced_accuracy"])])
+        lines.append(
+            f"| {one['seed']} | {overlap} | {shown(one['melanoma_auc'])} | {peers} | {_fine(one['explained'])} |"
+        )
+    seen, later = summary(found["shuffles"][:SEEN]), summary(found["shuffles"][SEEN:])
+    for words, some in ((f"The first {SEEN}", seen), (f"The {len(found['shuffles']) - SEEN} after them", later),
+                        (f"All {len(found['shuffles'])}", found)):  # fmt: skip
+        mean, above = some["melanoma_auc"], some["above_peer"]
+        lines += [
+            "",
+            f"{words}: mean melanoma AUC {shown({**mean, 'value': mean['mean']})}, deviation between shuffles "
+            f"{_share(mean['deviation'])}; above that of {PEER}'s probability by {signed(above)}.",
+        ]
+    return [*lines, "", "Intervals of means are Student's t over shuffles."]
+
+
+def signed(mean: Mapping[str, float]) -> str:
+    """Return a mean difference with its interval."""
+    value, low, high = (f"{mean[key]:+.2f}".replace("0.", ".") for key in ("mean", "low", "high"))
+    return f"{value} ({low} to {high})"
 
 
 def frozen(found: Mapping[str, Any]) -> list[str]:

@@ -29,6 +29,9 @@ from melascope.statistics import auc, softmax, student_t_quantile
 from melascope.training import backend, judge, recipe
 from melascope.training.run_folder import RunFolder
 
+PEER = "BKL"
+"""The diagnosis that training shows about as often as melanoma."""
+
 
 def judged(folder: RunFolder, seed: int) -> dict[str, Any]:
     """Return the scores of the run's network, trained on one shuffle, on the run's closed photographs."""
@@ -57,6 +60,7 @@ def judged(folder: RunFolder, seed: int) -> dict[str, Any]:
         "seed": seed,
         "n": len(tested),
         "overlap": overlap(frame, seed),
+        "peer": ranked(logits, labels[rows["test"]], classes, PEER),
         "others": others(logits, labels[rows["test"]], classes),
         **{key: found[key] for key in keys},
     }
@@ -69,27 +73,37 @@ def overlap(frame: pd.DataFrame, seed: int) -> float:
     return float((told & true).mean() / (told.mean() * true.mean()))
 
 
+def ranked(logits: np.ndarray, labels: np.ndarray, classes: Sequence[str], code: str) -> float:
+    """Return the AUC for melanoma of what the network says of a diagnosis."""
+    return float(auc(softmax(logits)[:, classes.index(code)], labels == classes.index("MEL")))
+
+
 def others(logits: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> float:
     """Return the mean melanoma AUC of what the network says of the other diagnoses, but for the largest.
 
     Where photographs differ in how far they are from what is usual, all rare diagnoses get more of the probability
     together, and rank melanomas as melanoma's own does.
     """
-    p, melanoma = softmax(logits), labels == classes.index("MEL")
     largest = int(np.bincount(labels, minlength=len(classes)).argmax())
     rare = [i for i, code in enumerate(classes) if code != "MEL" and i != largest]
-    return float(np.mean([auc(p[:, i], melanoma) for i in rare]))
+    return float(np.mean([ranked(logits, labels, classes, classes[i]) for i in rare]))
 
 
-def together(shuffles: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the mean melanoma AUC over shuffles, with its 95 % interval by Student's t: shuffles are the sample."""
-    values = np.array([one["melanoma_auc"]["value"] for one in shuffles])
+def together(values: Sequence[float]) -> dict[str, Any]:
+    """Return the mean over shuffles, with its 95 % interval by Student's t: shuffles are the sample."""
+    mean = float(np.mean(values))
     if len(values) < 2:
-        return {"mean": float(values.mean()), "low": None, "high": None, "deviation": None}
-    deviation = float(values.std(ddof=1))
+        return {"mean": mean, "low": None, "high": None, "deviation": None}
+    deviation = float(np.std(values, ddof=1))
     half = student_t_quantile(0.975, len(values) - 1) * deviation / len(values) ** 0.5
-    mean = float(values.mean())
     return {"mean": mean, "low": mean - half, "high": mean + half, "deviation": deviation}
+
+
+def summary(shuffles: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the mean melanoma AUC, and how far it is above that of the peer's probability in the same networks."""
+    own = [one["melanoma_auc"]["value"] for one in shuffles]
+    above = [value - one["peer"] for value, one in zip(own, shuffles, strict=True)]
+    return {"melanoma_auc": together(own), "above_peer": together(above)}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -104,8 +118,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for seed in options.seeds:
         shuffles.append(judged(folder, seed))
         print(json.dumps(shuffles[-1]), flush=True)
-    found = {"shuffles": shuffles, "melanoma_auc": together(shuffles), "date": date.today().isoformat()}
-    print(json.dumps(found["melanoma_auc"]), flush=True)
+    found = {"shuffles": shuffles, **summary(shuffles), "date": date.today().isoformat()}
+    print(json.dumps(summary(shuffles)), flush=True)
     if options.write is not None:
         options.write.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
