@@ -9,8 +9,8 @@ every other lesion of `calibrate` for it. Intervals are bootstraps of lesions (o
 whole source pictures, for crops). `outside` is the share called outside at the threshold that `calibrate` sets. The
 rule: the largest of the methods' worst AUROC, over the kinds of `RULE`.
 
-Photographs that are no dermoscopy are those that installed packages bring: most are scikit-image's, which Melascope does
-not need and which has to be installed for this.
+Photographs that are no dermoscopy are those that installed packages bring: most are scikit-image's, which Melascope
+does not need and which has to be installed for this.
 
 A held-out diagnosis is left out of the fit of novelty and of a linear probe that takes the place of the network's last
 layer. The network itself had seen it, which flatters every method.
