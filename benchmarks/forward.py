@@ -37,8 +37,9 @@ def main() -> None:
         engine.run(image)
         taken.append(time.process_time() - start)
     kept = 1000 * np.array(taken[10:])
-    print(f"{args.recipe} at {args.size[0]} x {args.size[1]}, {args.views} views: median {np.median(kept):.2f} ms of "
-          f"processor time, one thread ({np.quantile(kept, 0.05):.2f} to {np.quantile(kept, 0.95):.2f}, 5 to 95 %)")  # fmt: skip
+    low, median, high = np.quantile(kept, (0.05, 0.5, 0.95))
+    size = " x ".join(map(str, args.size))
+    print(f"{args.recipe} at {size}, {args.views} views: {median:.2f} ms ({low:.2f} to {high:.2f}, 5 to 95 %)")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from melascope.bundle import Predictor
 from melascope.bundle.trained_on import SAME_PHOTOGRAPH
 from melascope.datasets.identity import perceptual_hash
 from melascope.images import decode, quality, resize
-from melascope.statistics import Estimate, auc, balanced_accuracy, bootstrap, interval
+from melascope.statistics import Estimate, auc, balanced_accuracy, bootstrap, interval, wilson
 
 PER_CLASS = 60
 TITLES = {"balanced_accuracy": "balanced accuracy", "auc": "melanoma AUC"}
@@ -56,7 +56,8 @@ def errors(
             p, classes, "melanoma"
         )
 
-    (point,) = (point for point in predictor.decider.points.values() if point.group == "melanoma")
+    point = predictor.decider.points.get("melanoma")
+    threshold = float("nan") if point is None else point.threshold
 
     first, risk = predicted(images)
     scores = np.array([quality.assess(image).score for image in images])
@@ -89,7 +90,8 @@ def errors(
                 "before": both(left, first[kept], melanoma[kept], risk[kept]),
                 "after": both(left, after, melanoma[kept], after_risk),
                 "same_answer": float((after == first[kept]).mean()),
-                "same_alert": float(((after_risk >= point.threshold) == (risk[kept] >= point.threshold)).mean()),
+                "alerts_before": alerts(risk[kept], melanoma[kept], threshold),
+                "alerts_after": alerts(after_risk, melanoma[kept], threshold),
             }
             result["damage"].setdefault(name, []).append(row)
             moves = ", ".join(
@@ -98,10 +100,25 @@ def errors(
             )
             print(
                 f"{name:<12}{strength:>7}: {moves}, same answer {row['same_answer']:.2f}, "
-                f"same melanoma alert {row['same_alert']:.2f}, n {int(kept.sum())}",
+                f"melanoma alerts {told(row['alerts_before'])} -> {told(row['alerts_after'])}, n {int(kept.sum())}",
                 flush=True,
             )
     return result
+
+
+def alerts(risk: np.ndarray, melanoma: np.ndarray, threshold: float) -> dict[str, Any]:
+    """Return sensitivity and specificity of melanoma alerts, with Wilson's intervals; NaN without a threshold."""
+    if np.isnan(threshold):
+        return {name: {"value": float("nan"), "n": 0} for name in ("sensitivity", "specificity")}
+    right = (risk >= threshold) == melanoma
+    return {
+        name: wilson(int(right[rows].sum()), int(rows.sum())).to_json()
+        for name, rows in (("sensitivity", melanoma), ("specificity", ~melanoma))
+    }
+
+
+def told(found: dict[str, Any]) -> str:
+    return f"{found['sensitivity']['value']:.2f}/{found['specificity']['value']:.2f}"
 
 
 def known(predictor: Predictor, image: np.ndarray) -> bool:

@@ -159,9 +159,24 @@ def test_lesions_are_decided_on_the_mean_of_their_photographs() -> None:
     assert melanoma.sum() == (of_lesion == 0).sum()
     assert whole["alerted"][melanoma].mean() == pytest.approx(0.95, abs=0.03)
     # Three photographs tell more than one.
-    found = judging.by_lesion(whole, 50)
+    found = judging.of_decided("lesion", whole.assign(weight=1.0), np.arange(len(whole)), 50)
     assert found["lesion_auc"]["value"] > float(auc(single["risk"].to_numpy(), labels == 0)) + 0.02
     assert found["lesion_auc"]["n"] == len(of_lesion)
+    assert (whole["photographs"] == 3).all()
+
+
+def test_each_lesion_counts_once_however_many_photographs_it_has() -> None:
+    # One melanoma that was found, photographed once, and one that was missed, three times; likewise of the others.
+    few = pd.DataFrame({"truth": [0, 1], "decided": [0, 1], "risk": [0.9, 0.1], "alerted": [True, False]})
+    many = pd.DataFrame({"truth": [0, 1], "decided": [1, 0], "risk": [0.2, 0.8], "alerted": [False, True]})
+    many = pd.concat([many.assign(weight=1 / 3)] * 3)
+    few, many = (frame.assign(truth=frame["truth"].map({0: judging.EXAM.index("MEL"), 1: 1})) for frame in (few, many))
+    found = judging.of_decided(
+        "once", pd.concat([few.assign(weight=1.0), many]), np.array([0, 1, 2, 3, 2, 3, 2, 3]), 20
+    )
+    assert found["once_sensitivity"]["value"] == pytest.approx(0.5)
+    assert found["once_specificity"]["value"] == pytest.approx(0.5)
+    assert found["once_sensitivity"]["n"] == 4
 
 
 def test_a_teacher_never_learnt_from_what_it_is_asked_about(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,7 +192,8 @@ def test_a_teacher_never_learnt_from_what_it_is_asked_about(tmp_path: Path, monk
 
     def logits(self: learner.Learner, out: Path, rows: np.ndarray) -> list[np.ndarray]:
         assert not learnt[out.name] & set(groups[rows])
-        return [np.zeros((len(rows), 8), np.float32)] * 4
+        one = np.eye(8, dtype=np.float32)[(labels[rows] + 1) % 8]
+        return [20 * one, 60 * one, 40 * one, 40 * one]
 
     monkeypatch.setattr(learner.Learner, "learn", learn)
     monkeypatch.setattr(learner.Learner, "logits", logits)
@@ -186,8 +202,12 @@ def test_a_teacher_never_learnt_from_what_it_is_asked_about(tmp_path: Path, monk
     targets, seconds = made.taught(taken, groups, 0.5, tmp_path)
     assert seconds == len(learnt) == learner.PARTS
     np.testing.assert_allclose(targets[taken].sum(axis=1), 1.0)
-    assert (targets[taken].argmax(axis=1) == labels[taken]).all()
-    assert targets[taken].min() == pytest.approx(0.5 / 8)
+    rows = np.flatnonzero(taken)
+    np.testing.assert_allclose(targets[rows, labels[rows]], 0.5, atol=1e-6)
+    np.testing.assert_allclose(targets[rows, (labels[rows] + 1) % 8], 0.5, atol=1e-6)
+    # Asked again, it says the same to the last bit, whatever the networks answer by then.
+    monkeypatch.setattr(learner.Learner, "logits", lambda self, out, rows: [np.zeros((len(rows), 8), np.float32)])
+    np.testing.assert_array_equal(made.taught(taken, groups, 0.5, tmp_path)[0], targets)
 
 
 def test_under_shades_of_grey_the_light_is_white() -> None:

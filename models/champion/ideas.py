@@ -116,7 +116,7 @@ IDEAS: Mapping[str, Idea] = {
         others=True,
         begins="stem",
     ),
-    "alone": Idea("as stem, on HAM10000 alone: the small try that the next five change", _quick()),
+    "alone": Idea("as stem, on HAM10000 alone: the small try that the others below change", _quick()),
     "wide": Idea(
         "as alone, zoomed from half to a fifth more, shifted by up to a tenth",
         _quick(zoom=[-0.5, 0.2], shift=0.1, aspect=0.2),

@@ -34,10 +34,12 @@ def judge(name: str, folds: Sequence[int], out: Path, views: bool = False, draws
     training showed the class: what is right equally often. `specificity` is that at the threshold which finds 95 %
     of the same melanomas, for ideas to be told apart by: no promise. With three folds or more, `decided` is the
     balanced accuracy of what `decided` decides, `decided_sensitivity` and `decided_specificity` those of its
-    alerts; `lesion_auc`, `lesion_decided` and so on are the same with a lesion's photographs taken together, as
-    `melascope predict --by lesion` does. `stranger` is the melanoma AUC within ISIC 2017, the mean over the folds'
-    networks, and `stranger_sensitivity` and `stranger_specificity` those at the threshold that finds 95 % of the
-    melanomas of the network's own fold. With `views` a photograph's logits are the mean of its four mirror images'.
+    alerts; `once_auc`, `once_decided` and so on are the same where each lesion counts once, however many photographs
+    it has, and `lesion_auc` and so on with its photographs taken together, as `melascope predict --by lesion` does;
+    `one_` and `several_` tell the latter of lesions with one photograph and with more. `stranger` is the melanoma AUC
+    within ISIC 2017, the mean over the folds' networks, and `stranger_sensitivity` and `stranger_specificity` those
+    at the threshold that finds 95 % of the melanomas of the network's own fold. With `views` a photograph's logits
+    are the mean of its four mirror images'.
     """
     ham, strangers, seconds, learnt = [], [], 0.0, []
     for fold in folds:
@@ -90,7 +92,14 @@ def judge(name: str, folds: Sequence[int], out: Path, views: bool = False, draws
     for key, value in values.items():
         found[key] = statistics.interval(samples[key], value, len(truth)).to_json()
     if len(folds) > 2:
-        found |= by_lesion(decided(*given, lesions=True), draws)
+        single = decided(*given)
+        once = 1 / of_ham.groupby("group")["group"].transform("size").to_numpy()
+        found |= of_decided("once", single.assign(weight=once), of_ham["group"].to_numpy(), draws)
+        whole = decided(*given, lesions=True)
+        for unit, rows in (("lesion", whole["photographs"] > 0), ("one", whole["photographs"] == 1),
+                           ("several", whole["photographs"] > 1)):  # fmt: skip
+            kept = whole[rows].assign(weight=1.0)
+            found |= of_decided(unit, kept, np.arange(len(kept)), draws)
     outside = [one for one in strangers if len(one) and one["diagnosis"].eq("MEL").any()]
     if outside:
         frame = outside[0]
@@ -121,25 +130,25 @@ def judge(name: str, folds: Sequence[int], out: Path, views: bool = False, draws
     }
 
 
-def by_lesion(lesions: pd.DataFrame, draws: int) -> dict[str, Any]:
-    """Return the scores of what was decided on lesions."""
-    truth = lesions["truth"].to_numpy()
-    melanoma, risk = truth == EXAM.index("MEL"), lesions["risk"].to_numpy()
+def of_decided(name: str, found: pd.DataFrame, units: np.ndarray, draws: int) -> dict[str, Any]:
+    """Return the scores of what was decided, under `name_`; `units` are drawn, and rows count by their `weight`."""
+    truth, weight = found["truth"].to_numpy(), found["weight"].to_numpy()[:, None]
+    melanoma, risk = truth == EXAM.index("MEL"), found["risk"].to_numpy()
 
-    def scores(w: Any) -> dict[str, Any]:
-        found, passed = statistics.rates(lesions["alerted"].to_numpy(), melanoma, w)
+    def scores(drawn: Any) -> dict[str, Any]:
+        w = drawn * weight
+        sensitivity, specificity = statistics.rates(found["alerted"].to_numpy(), melanoma, w)
         return {
-            "lesion_decided": statistics.balanced_accuracy(truth, lesions["decided"].to_numpy(), w),
-            "lesion_auc": statistics.auc(risk, melanoma, w),
-            "lesion_sensitivity": found,
-            "lesion_specificity": passed,
+            f"{name}_decided": statistics.balanced_accuracy(truth, found["decided"].to_numpy(), w),
+            f"{name}_auc": statistics.auc(risk, melanoma, w),
+            f"{name}_sensitivity": sensitivity,
+            f"{name}_specificity": specificity,
         }
 
     values = scores(np.ones((len(truth), 1)))
-    samples = statistics.bootstrap(scores, np.arange(len(truth)), truth, draws, 0, len(truth))
-    return {
-        key: statistics.interval(samples[key], float(value[0]), len(truth)).to_json() for key, value in values.items()
-    }
+    samples = statistics.bootstrap(scores, pd.factorize(units)[0], truth, draws, 0, len(truth))
+    n = round(float(weight.sum()))
+    return {key: statistics.interval(samples[key], float(value[0]), n).to_json() for key, value in values.items()}
 
 
 def decided(
@@ -159,7 +168,7 @@ def decided(
 
     Returns:
         A row for each photograph or lesion: `truth` and `decided`, the diagnosis and the first choice among
-        HAM10000's seven; `risk` of melanoma, and `alerted`.
+        HAM10000's seven; `risk` of melanoma, `alerted`, and how many `photographs` it is of.
     """
     labels = codes.map({code: i for i, code in enumerate(CLASSES)}).to_numpy(dtype=np.int64)
     found = []
@@ -170,10 +179,11 @@ def decided(
         chosen = statistics.choose_scaling(logits[~held], others, names)
         prior = statistics.choose_prior(chosen.out_of_fold, others, chosen.folds, names).prior
         frame = pd.DataFrame(chosen.scaling.probabilities(logits), index=codes.index)
-        frame = frame.assign(label=labels, group=groups, held=held)
+        frame = frame.assign(label=labels, group=groups, held=held, photographs=1)
         if lesions:
             whole = frame.groupby("group", sort=False)
-            frame = whole[list(range(len(CLASSES)))].mean().join(whole[["label", "held"]].first()).reset_index()
+            means, firsts = whole[list(range(len(CLASSES)))].mean(), whole[["label", "held"]].first()
+            frame = means.join(firsts).join(whole["photographs"].sum()).reset_index()
         p, is_held = frame[list(range(len(CLASSES)))].to_numpy(), frame["held"].to_numpy(dtype=bool)
         known, label = p[~is_held, 0], frame["label"].to_numpy(dtype=np.int64)
         point = statistics.choose(
@@ -185,6 +195,7 @@ def decided(
                 "decided": place[statistics.first_choice(p[is_held], prior)],
                 "risk": p[is_held, 0],
                 "alerted": p[is_held, 0] >= point.threshold,
+                "photographs": frame.loc[is_held, "photographs"],
             }, index=frame.index[is_held])
         )  # fmt: skip
     return pd.concat(found).sort_index()

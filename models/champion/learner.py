@@ -13,6 +13,7 @@ from melascope import environment, statistics
 from melascope.progress import Progress
 from melascope.training import networks
 from melascope.training.fit import fit, logits_only, predict_logits
+from melascope.training.mixing import one_hot
 from melascope.training.recipe import Recipe
 from melascope.training.warm_start import WarmStart
 from models.champion.judging import CLASSES
@@ -62,8 +63,11 @@ class Learner:
         """Return targets `(n, c)` and the seconds that they cost.
 
         A share of each is what a network says of the photograph that was trained on `taken` without the quarter of
-        the groups that it is of; the rest is its label.
+        the groups that it is of; the rest is its label. They are kept in `out`: a student that goes on must be taught
+        the same to the last bit.
         """
+        if self.warm is not None:
+            raise SystemExit("Weights to begin with have seen the photographs that teachers are asked about.")
         answers = np.zeros((len(self.labels), len(CLASSES)), dtype=np.float32)
         part, seconds = divided(groups, taken), 0.0
         for number in range(PARTS):
@@ -72,7 +76,10 @@ class Learner:
             seconds += self.learn(taken & ~asked, folder)
             logits = np.mean(self.logits(folder, np.flatnonzero(asked)), axis=0)
             answers[asked] = statistics.softmax(logits.astype(float))
-        return share * answers + (1 - share) * np.eye(len(CLASSES), dtype=np.float32)[self.labels], seconds
+        kept = out / "targets.npy"
+        if not kept.exists():
+            np.save(kept, share * answers + (1 - share) * one_hot(self.labels, len(CLASSES)))
+        return np.load(kept), seconds
 
 
 def divided(groups: pd.Series, taken: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -93,7 +93,15 @@ def decided(tried: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
     units = {
         "per photograph": ("decided", "melanoma_auc", "decided_sensitivity", "decided_specificity"),
-        "per lesion": ("lesion_decided", "lesion_auc", "lesion_sensitivity", "lesion_specificity"),
+        **{
+            words: (f"{name}_decided", f"{name}_auc", f"{name}_sensitivity", f"{name}_specificity")
+            for name, words in (
+                ("once", "the same, each lesion counting once"),
+                ("lesion", "per lesion, its photographs averaged"),
+                ("one", "of these, lesions with one photograph"),
+                ("several", "with two or more"),
+            )
+        },
     }
     for one in tried:
         if "decided" in one:
@@ -130,21 +138,24 @@ def shuffled(found: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"| {one['seed']} | {overlap} | {shown(one['melanoma_auc'])} | {peers} | {_fine(one['explained'])} |"
         )
-    seen, later = summary(found["shuffles"][:SEEN]), summary(found["shuffles"][SEEN:])
-    for words, some in ((f"The first {SEEN}", seen), (f"The {len(found['shuffles']) - SEEN} after them", later),
-                        (f"All {len(found['shuffles'])}", found)):  # fmt: skip
-        mean, above = some["melanoma_auc"], some["above_peer"]
+    every = found["shuffles"]
+    told = [(f"The first {SEEN}", every[:SEEN]), (f"The {len(every) - SEEN} after them", every[SEEN:])]
+    for words, some in (*told, (f"All {len(every)}", every)):
+        if len(some) < 2:
+            continue
+        mean, above = (summary(some)[key] for key in ("melanoma_auc", "above_peer"))
         lines += [
             "",
             f"{words}: mean melanoma AUC {shown({**mean, 'value': mean['mean']})}, deviation between shuffles "
-            f"{_share(mean['deviation'])}; above that of {PEER}'s probability by {signed(above)}.",
+            f"{_share(mean['deviation'])}; above that of {PEER}'s probability by {signed(above, 2)}.",
         ]
     return [*lines, "", "Intervals of means are Student's t over shuffles."]
 
 
-def signed(mean: Mapping[str, float]) -> str:
-    """Return a mean difference with its interval."""
-    value, low, high = (f"{mean[key]:+.2f}".replace("0.", ".") for key in ("mean", "low", "high"))
+def signed(mean: Mapping[str, float], digits: int) -> str:
+    """Return a difference with its interval."""
+    middle = mean["value"] if "value" in mean else mean["mean"]
+    value, low, high = (f"{number:+.{digits}f}".replace("0.", ".") for number in (middle, mean["low"], mean["high"]))
     return f"{value} ({low} to {high})"
 
 
@@ -153,9 +164,8 @@ def frozen(found: Mapping[str, Any]) -> list[str]:
     lines = ["| probability of | its AUC for melanoma, mean | deviation between shuffles |", "|---|---|---|"]
     for code, one in found["outputs"].items():
         lines.append(f"| {code} | {shown(one)} | {_share(one['deviation'])} |")
-    less = found["MEL less BKL"]
-    value, low, high = (f"{less[key]:+.3f}".replace("0.", ".") for key in ("value", "low", "high"))
-    lines += ["", f"Melanoma's less that of benign keratosis, {found['shuffles']} shuffles: {value} ({low} to {high})."]
+    less = signed(found["MEL less BKL"], 3)
+    lines += ["", f"Melanoma's less that of benign keratosis, {found['shuffles']} shuffles: {less}."]
     return lines
 
 

@@ -66,7 +66,21 @@ def test_what_the_other_run_learnt_from_is_left_out(runs: list[RunResult]) -> No
     moved = other.index[other["part"] == "calibrate"][:7]
     other.loc[moved, "part"] = "train"
     found = compare([runs[0], RunResult("noisy", other, runs[1].metrics)], part="calibrate", draws=50)
-    assert of(found.differences, "melanoma AUC")["n"] == (runs[0].predictions["part"] == "calibrate").sum() - 7
+    mine = runs[0].predictions[runs[0].predictions["part"] == "calibrate"]
+    apart = ~mine["group"].isin(other.loc[moved, "group"])
+    assert of(found.differences, "melanoma AUC")["n"] == apart.sum() <= len(mine) - 7
+
+
+def test_a_lesion_that_the_other_run_learnt_from_is_left_out_under_any_name(runs: list[RunResult]) -> None:
+    other = runs[1].predictions.copy()
+    row = other.index[other["part"] == "calibrate"][0]
+    train = other.index[other["part"] == "train"][0]
+    other.loc[train, "group"] = other.loc[row, "group"]  # another photograph of the same lesion
+    same = int((other.loc[other["part"] == "calibrate", "group"] == other.loc[row, "group"]).sum())
+    found = compare([runs[0], RunResult("noisy", other, runs[1].metrics)], part="calibrate", draws=50)
+    assert of(found.differences, "melanoma AUC")["n"] == (runs[0].predictions["part"] == "calibrate").sum() - same
+    with pytest.raises(ValueError, match="not on train"):
+        compare(runs, part="train")
 
 
 def test_a_part_that_is_not_there_is_told(runs: list[RunResult]) -> None:

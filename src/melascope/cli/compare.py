@@ -17,7 +17,7 @@ from melascope.cli import console
 @click.option("--out", type=click.Path(path_type=Path), help="Write a page here (HTML file).")
 @click.option(
     "--part",
-    type=click.Choice(["test", "calibrate", "tune"]),
+    type=click.Choice(["test", "calibrate", "tune"]),  # evaluation.compare.PARTS, which would import pandas
     default="test",
     show_default=True,
     help="Photographs to compare on: calibrate or tune to choose a run, so that test is looked at once.",

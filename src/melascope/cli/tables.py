@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from melascope import diagnosis
 from melascope.bundle.decision import SCREENING, percent
@@ -32,9 +32,7 @@ def findings_table(findings: Iterable[Finding]) -> Table:
     from rich.text import Text
 
     rows = list(findings)
-    shown = rows
-    if len(rows) > MOST_ROWS:
-        shown = sorted(rows, key=_urgency, reverse=True)[:MOST_ROWS]
+    shown = _most_urgent(rows)
     folder = _common_folder([f.path for f in rows])
     lesions = any(f.lesion_id for f in rows)
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
@@ -76,7 +74,7 @@ def lesions_table(lesions: Iterable[LesionFinding]) -> Table:
     from rich.text import Text
 
     rows = list(lesions)
-    shown = sorted(rows, key=_urgency, reverse=True)[:MOST_ROWS] if len(rows) > MOST_ROWS else rows
+    shown = _most_urgent(rows)
     patients = any(lesion.patient_id is not None for lesion in rows)
     ducklings = any(lesion.ugly_duckling is not None for lesion in rows)
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
@@ -109,7 +107,7 @@ def lesions_table(lesions: Iterable[LesionFinding]) -> Table:
 
 def first_choices(findings: Iterable[Finding | LesionFinding]) -> list[str]:
     """Return a line that explains the diagnoses behind `or`; none where every first choice is the most probable one."""
-    if all(f.diagnosis is None or f.diagnosis == _most_probable(f) for f in findings):
+    if all(f.diagnosis is None or f.diagnosis == _most_probable(f) for f in _most_urgent(list(findings))):
         return []
     return ["Behind 'or': the model's first choice, whose probability stands out most above its usual frequency."]
 
@@ -185,6 +183,11 @@ def _codes(finding: Finding) -> str:
     """Return the diagnoses of the neighbours, the most similar first."""
     found = [neighbour["diagnosis"] for neighbour in finding.neighbours or ()]
     return " ".join(found[:_MOST_CODES]) + (" ..." if len(found) > _MOST_CODES else "")
+
+
+def _most_urgent(rows: list[Any]) -> list[Any]:
+    """Return what a table shows: everything, or the most urgent findings where there are many."""
+    return sorted(rows, key=_urgency, reverse=True)[:MOST_ROWS] if len(rows) > MOST_ROWS else rows
 
 
 def _urgency(finding: Finding | LesionFinding) -> tuple[int, float]:

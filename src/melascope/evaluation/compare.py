@@ -37,6 +37,8 @@ from melascope.statistics import (
 from melascope.statistics.intervals import DRAWS, Array
 
 TEST = "test"
+PARTS = (TEST, "calibrate", "tune")
+_KIN = ("key", "group", "lesion_id", "patient_id", "sha256")
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,10 @@ def compare(
 
     Raises:
         RunError: With fewer than two runs, when a run is not finished, or when one has no such part.
+        ValueError: For a part that nothing may be compared on.
     """
+    if part not in PARTS:
+        raise ValueError(f"Runs are compared on {', '.join(PARTS)}; not on {part}.")
     if len(runs) < 2:
         raise RunError(f"A comparison needs at least two runs; {len(runs)} was given.")
     results = _distinctly_named([_result(run) for run in runs])
@@ -186,7 +191,11 @@ def _row(result: RunResult, part: str) -> dict[str, Any]:
 def _notes(results: Sequence[RunResult], part: str) -> list[str]:
     notes = []
     if part != TEST:
-        notes.append(f"On the part {part}, which the runs were made with: it helps to choose a run, and is no result.")
+        notes.append(
+            f"On the part {part}, which the runs were made with: it helps to choose a run, and is no result. "
+            "Thresholds and first choices were set on calibrate, each run's by itself; the areas (AUC) are the fairer "
+            "scores."
+        )
     protocols = {result.name: result.metrics["protocol"] for result in results}
     if len(set(protocols.values())) > 1:
         told = ", ".join(f"{name}: {protocol}" for name, protocol in protocols.items())
@@ -229,7 +238,7 @@ def _pair(a: RunResult, b: RunResult, part: str, draws: int, seed: int) -> tuple
     if part == TEST:
         seen = np.logical_or.reduce([_seen(frame) for frame in (left, right)])
     else:  # What a run was made with is known to it; only what it learnt from may not be judged.
-        seen = np.logical_or.reduce([common.isin(_judged(run, "train")["key"]) for run in (a, b)])
+        seen = np.logical_or.reduce([_learnt(frame, run) for frame in (left, right) for run in (a, b)])
     kept &= ~seen
     pair = [_restrict(sample, rows, kept) for sample, rows in samples]
     same = pair[0].y == pair[1].y
@@ -260,6 +269,17 @@ def _seen(test: pd.DataFrame) -> Array:
     if "trained_on" not in test.columns:
         return np.zeros(len(test), dtype=bool)
     return test["trained_on"].fillna(False).to_numpy(dtype=bool)
+
+
+def _learnt(judged: pd.DataFrame, run: RunResult) -> Array:
+    """Return which photographs are, or share a lesion, a patient or their bytes with, one that a run learnt from."""
+    learnt = _judged(run, "train")
+    found = np.zeros(len(judged), dtype=bool)
+    for name in _KIN:
+        column = judged.index.to_series() if name == "key" else judged.get(name)
+        if column is not None and name in learnt:
+            found |= column.isin(learnt[name].dropna()).to_numpy(dtype=bool)
+    return found
 
 
 def _restrict(sample: Sample, rows: Array, kept: Array) -> Sample:
