@@ -58,6 +58,10 @@ _WHOLE = {"zoom": [-0.25, 0.1], "aspect": 0.2}
 _SLOW = {**_FIRST, "finetune_learning_rate": 4e-4}
 
 
+_WHOLE_RATE = {"finetune_learning_rate": None, "frozen_share": 0.0, "finetune_norms": False}
+"""One phase alone: what has a meaning only after the frozen epochs is left out."""
+
+
 def _half(**schedule: Any) -> Sections:
     return {"augmentation": _HALF, "schedule": {**_FIRST, **schedule}}
 
@@ -138,6 +142,25 @@ IDEAS: Mapping[str, Idea] = {
     "champion": Idea("the recipe: as stem, colour, light and focus changed twice as strongly, 12 epochs", others=True),
     "natural": Idea("as alone, classes drawn as often as they are", {**_quick(), "balance": {"sampling": "none"}}),
     "even": Idea("as alone, classes drawn equally often", {**_quick(), "balance": {"sampling": "balanced"}}),
+    "decoupled": Idea(
+        "natural, and from its weights two epochs of the last layer alone, classes drawn equally often",
+        {
+            **_quick(),
+            "balance": {"sampling": "balanced"},
+            "optimiser": {"learning_rate": 1e-3},
+            "schedule": {"epochs": 2, "frozen_epochs": 2, **_WHOLE_RATE},
+        },
+        begins="natural",
+    ),
+    "after": Idea(
+        "natural, and from its weights three epochs of all layers at a rate of 1e-4, classes drawn by the square root",
+        {
+            **_quick(),
+            "optimiser": {"learning_rate": 1e-4},
+            "schedule": {"epochs": 3, "frozen_epochs": 0, **_WHOLE_RATE},
+        },
+        begins="natural",
+    ),
     "smooth": Idea("as alone, labels smoothed by .1", {**_quick(), "optimiser": {"label_smoothing": 0.1}}),
     "mixed": Idea("as alone, mixup of .2", _quick(mixup=0.2)),
     "focal": Idea("as alone, focal loss", {**_quick(), "optimiser": {"loss": "focal"}}),

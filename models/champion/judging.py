@@ -31,15 +31,17 @@ def judge(name: str, folds: Sequence[int], out: Path, views: bool = False, draws
     """Return an idea's scores over some folds, with intervals that resample lesions.
 
     `balanced_accuracy` is that of the largest probability, `even` that of the largest probability over how often
-    training showed the class: what is right equally often. `specificity` is that at the threshold which finds 95 %
-    of the same melanomas, for ideas to be told apart by: no promise. With three folds or more, `decided` is the
-    balanced accuracy of what `decided` decides, `decided_sensitivity` and `decided_specificity` those of its
-    alerts; `once_auc`, `once_decided` and so on are the same where each lesion counts once, however many photographs
-    it has, and `lesion_auc` and so on with its photographs taken together, as `melascope predict --by lesion` does;
-    `one_` and `several_` tell the latter of lesions with one photograph and with more. `stranger` is the melanoma AUC
-    within ISIC 2017, the mean over the folds' networks, and `stranger_sensitivity` and `stranger_specificity` those
-    at the threshold that finds 95 % of the melanomas of the network's own fold. With `views` a photograph's logits
-    are the mean of its four mirror images'.
+    training showed the class: what is right equally often. `natural_auc` is the melanoma AUC of the probability
+    weighed to how frequent the classes are: what ideas that draw classes otherwise can be compared by.
+    `specificity` is that at the threshold which finds 95 % of the same melanomas, for ideas to be told apart by: no
+    promise. With three folds or more, `decided` is the balanced accuracy of what `decided` decides,
+    `decided_sensitivity` and `decided_specificity` those of its alerts; `once_auc`, `once_decided` and so on are
+    the same where each lesion counts once, however many photographs it has, and `lesion_auc` and so on with its
+    photographs taken together, as `melascope predict --by lesion` does; `one_` and `several_` tell the latter of
+    lesions with one photograph and with more. `stranger` is the melanoma AUC within ISIC 2017, the mean over the
+    folds' networks, and `stranger_sensitivity` and `stranger_specificity` those at the threshold that finds 95 % of
+    the melanomas of the network's own fold. With `views` a photograph's logits are the mean of its four mirror
+    images'.
     """
     ham, strangers, seconds, learnt = [], [], 0.0, []
     for fold in folds:
@@ -49,7 +51,10 @@ def judge(name: str, folds: Sequence[int], out: Path, views: bool = False, draws
         columns = [f"{'views' if views else 'logit'}_{code}" for code in CLASSES]
         p = statistics.softmax(said[columns].to_numpy(dtype=float))
         even = p / np.maximum(record["sampled"], 1e-9)
-        said = said.assign(risk=p[:, 0], first=_seven(p), even=_seven(even))
+        # As a bundle's calibration does: risks for a mix in which classes are as frequent as they are.
+        natural = even * record["shares"]
+        natural = natural[:, 0] / natural.sum(axis=1)
+        said = said.assign(risk=p[:, 0], natural=natural, first=_seven(p), even=_seven(even))
         own = said[said["source"] == HAM]
         limit = float(np.quantile(own.loc[own["diagnosis"] == "MEL", "risk"], 0.05))
         said = said.assign(alert=said["risk"] >= limit)
@@ -78,6 +83,7 @@ def judge(name: str, folds: Sequence[int], out: Path, views: bool = False, draws
             "balanced_accuracy": statistics.balanced_accuracy(truth, of_ham["first"].to_numpy(), w),
             "even": statistics.balanced_accuracy(truth, of_ham["even"].to_numpy(), w),
             "melanoma_auc": statistics.auc(risk, melanoma, w),
+            "natural_auc": statistics.auc(of_ham["natural"].to_numpy(), melanoma, w),
             "specificity": (w[~melanoma] * below[~melanoma, None]).sum(axis=0) / w[~melanoma].sum(axis=0),
         }
 
@@ -104,13 +110,14 @@ def judge(name: str, folds: Sequence[int], out: Path, views: bool = False, draws
     if outside:
         frame = outside[0]
         yes = (frame["diagnosis"] == "MEL").to_numpy()
-        risks = [one["risk"].to_numpy() for one in outside]
+        risks, weighed = ([one[key].to_numpy() for one in outside] for key in ("risk", "natural"))
         alerts = [one["alert"].to_numpy() for one in outside]
 
         def abroad(w: Any) -> dict[str, Any]:
             found, passed = zip(*(statistics.rates(alert, yes, w) for alert in alerts), strict=True)
             return {
                 "stranger": np.mean([statistics.auc(risk, yes, w) for risk in risks], axis=0),
+                "stranger_natural": np.mean([statistics.auc(risk, yes, w) for risk in weighed], axis=0),
                 "stranger_sensitivity": np.mean(found, axis=0),
                 "stranger_specificity": np.mean(passed, axis=0),
             }

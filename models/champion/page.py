@@ -72,11 +72,12 @@ def ideas(tried: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the table of the ideas, in the order in which they were tried."""
     lines = [
         "| idea | size | epochs | folds | minutes a fold | balanced accuracy | even | melanoma AUC | "
-        "specificity at .95 |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "weighed | specificity at .95 |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
+    keys = ("balanced_accuracy", "even", "melanoma_auc", "natural_auc", "specificity")
     for one in tried:
-        scores = " | ".join(shown(one.get(key)) for key in ("balanced_accuracy", "even", "melanoma_auc", "specificity"))
+        scores = " | ".join(shown(one.get(key)) for key in keys)
         folds = len(one["folds"])
         lines.append(
             f"| **{one['idea']}**: {one['what']} | {one['size'][0]} x {one['size'][1]} | {one['epochs']} | {folds} | "
@@ -115,8 +116,8 @@ def decided(tried: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def left_out(tried: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the table of what ideas that never saw ISIC 2017 do there."""
-    lines = ["| idea | n | melanoma AUC | sensitivity | specificity |", "|---|---|---|---|---|"]
-    keys = ("stranger", "stranger_sensitivity", "stranger_specificity")
+    lines = ["| idea | n | melanoma AUC | weighed | sensitivity | specificity |", "|---|---|---|---|---|---|"]
+    keys = ("stranger", "stranger_natural", "stranger_sensitivity", "stranger_specificity")
     for one in tried:
         if "stranger" in one:
             mirrored = ", four mirror images" if one["views"] else ""
