@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.reproduction_clean import section
 from benchmarks.reproduction_plot import Bar, waterfall
 from benchmarks.reproduction_rows import ROWS, STEPS, WATERFALL, Row, Training, trainings
 from benchmarks.reproduction_words import COMMANDS, HEAD, READING, STEPS_NOTE, filled, of_copies, of_test
@@ -65,7 +66,8 @@ class Ours:
 def write_page(path: Path, results: Results) -> None:
     """Write the page, and its plot into `pictures` beside it where all of its trainings are there."""
     fresh, stale = _current(results)
-    sections = [_head(fresh, stale), _table(fresh), _reading(), _why(path, fresh), _words(fresh), _missing(fresh)]
+    sections = [_head(fresh, stale), _table(fresh), _reading(), _why(path, fresh), _words(fresh)]
+    sections += [section(path.with_name(f"{path.stem}_clean.json")), _missing(fresh)]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n\n".join(section for section in sections if section) + "\n", encoding="utf-8")
 

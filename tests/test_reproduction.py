@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from benchmarks.reproduction_clean import field_recipes, record
 from benchmarks.reproduction_data import Material, material, parts
 from benchmarks.reproduction_page import write_page
 from benchmarks.reproduction_rows import CLEAN_COPIED, COPIED, FILED, ON_SOME, ROWS, STEPS, Design, trainings
 
 from melascope.images import Geometry, synthetic
+from melascope.training import recipe as recipes
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +78,57 @@ def _results(accuracy: float) -> dict[str, Any]:
     return found
 
 
+SCORES = ("balanced_accuracy", "melanoma_auc", "accuracy")
+
+
+def _cross_validated(names: tuple[str, ...], apart: dict[tuple[str, str], tuple[float, float]]) -> dict[str, Any]:
+    """Return what `cross_validation.json` would hold; `apart` gives the interval of a pair's difference."""
+    estimate = {"value": 0.4, "low": 0.3, "high": 0.5, "n": 6}
+    return {
+        "photographs": 1985, "groups": 1700, "folds": 3, "seeds": [0, 1],
+        "environment": {"processor": "a processor", "cores": 2},
+        "recipes": {
+            name: {"scores": dict.fromkeys(SCORES, estimate), "toml": recipes.load("plain-cnn").dumps()}
+            for name in names
+        },
+        "differences": [
+            {"a": a, "b": b, "score": score, "value": (low + high) / 2, "low": low, "high": high, "n": 6}
+            for (a, b), (low, high) in apart.items() for score in SCORES
+        ],
+    }  # fmt: skip
+
+
+def _with_record(page: Path) -> Path:
+    pairs = {("plain-cnn", "small-cnn"): (-0.2, -0.1), ("small-cnn", "deep-cnn"): (-0.1, 0.3)}
+    found = record(_cross_validated(("small-cnn", "plain-cnn", "deep-cnn"), pairs))
+    page.with_name(f"{page.stem}_clean.json").write_text(json.dumps(found))
+    return page
+
+
+def test_ours_are_said_to_be_better_only_where_it_is_shown(tmp_path: Path):
+    write_page(_with_record(tmp_path / "page.md"), {})
+    page = (tmp_path / "page.md").read_text()
+    # A pair is turned round, so that it is always ours less the other.
+    assert "| plain-cnn | 0.400 (0.300 to 0.500) | 0.400 (0.300 to 0.500) | 0.400 (0.300 to 0.500) | +0.150 " in page
+    assert "+0.150 (+0.100 to +0.200)" in page
+    assert "- `small-cnn`: by balanced accuracy shown better than 1 of 2 (not shown: deep-cnn);" in page
+    assert "1,985 photographs in 1,700 groups" in page
+
+
+def test_the_field_s_recipes_are_written_with_their_epochs(tmp_path: Path):
+    files = field_recipes(tmp_path, "bfloat16", None)
+    assert next(iter(files)) == "small-cnn"
+    read = {name: recipes.load(file) for name, file in files.items()}
+    assert all(made.name == name for name, made in read.items())
+    assert read["small-cnn"] == recipes.load("small-cnn")
+    told = {name: (made.schedule.epochs, made.schedule.precision) for name, made in read.items()}
+    assert told["batchnorm-cnn-augmented"] == (30, "bfloat16")
+    assert read["batchnorm-cnn-augmented"].augmentation.flip == "horizontal"
+    assert {row.ours.recipe for row in ROWS} <= {name.removesuffix("-augmented") for name in read} | set(read)
+
+
 def test_the_page_says_what_is_reproduced_and_draws_the_waterfall(tmp_path: Path):
+    _with_record(tmp_path / "page.md")
     write_page(tmp_path / "page.md", _results(0.5))
     page = (tmp_path / "page.md").read_text()
     assert "| 0.499 | 0.500 (0.451 to 0.549) | yes, within sampling error |" in page

@@ -2,12 +2,12 @@
 
     python -m models.champion.experiments AUDIT/clean.parquet --weights mobilenetv2_imagenet.npz --out FOLDER
         [--ideas plain camera ...] [--folds 0 1 2 3 4] [--epochs N] [--size 96 128] [--write docs/champion.json]
-        [--no-train]
+        [--no-train] [--against FOLDER/IDEA]
 
 The table is that of `models.champion.gather`, audited by `melascope data audit`. An idea is the recipe `champion` with
 changes. It is trained on HAM10000 without one of the five lesion-grouped folds (and on the other sets, where it says
 so), and judged on that fold in HAM10000's seven diagnoses; one that has not seen ISIC 2017 is judged on that too: how
-well it tells melanoma in another clinic. What is closed (`split` is `test`) is never opened here. Stop it at any moment
+well it tells melanoma in another clinic, with `--against` also in pairs with another idea. What is closed (`split` is `test`) is never opened here. Stop it at any moment
 and repeat the command: it goes on after the last finished epoch.
 """
 
@@ -32,7 +32,7 @@ from melascope.training.recipe import Recipe
 from melascope.training.warm_start import WarmStart
 from models.champion.gather import HAM, ISIC2017
 from models.champion.ideas import IDEAS, Idea
-from models.champion.judging import CLASSES, judge, sampled
+from models.champion.judging import CLASSES, apart, judge, sampled
 from models.champion.learner import Learner
 
 
@@ -124,6 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--size", type=int, nargs=2, help="height and width")
     parser.add_argument("--write", type=Path)
+    parser.add_argument("--against", type=Path, help="folder of another idea that has not seen ISIC 2017 either")
     parser.add_argument("--no-train", dest="train", action="store_false")
     options = parser.parse_args(arguments)
     backend.load(environment.threads())
@@ -139,7 +140,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         done = [fold for fold in options.folds if (options.out / name / f"fold-{fold}" / "result.json").exists()]
         for views in (False, True) if done else ():
             about = {"epochs": made.schedule.epochs, "size": list(made.data.shape)}
-            results.append({**judge(name, done, options.out, views), **about})
+            found = judge(name, done, options.out, views)
+            if options.against is not None:
+                pair = options.out / name / f"fold-{done[0]}", options.against / f"fold-{done[0]}"
+                found |= {"against": options.against.name, **apart(*pair, views)}
+            results.append({**found, **about})
             print(json.dumps(results[-1]), flush=True)
     if options.write is not None:
         # What was tried before stays: the table is of every idea.

@@ -47,6 +47,30 @@ def shades_of_grey(images: NDArray[np.uint8], power: float = 6.0, at_once: int =
     return made
 
 
+def skin_alike(images: NDArray[np.uint8], at_once: int = 512) -> NDArray[np.uint8]:
+    """Return photographs `(n, h, w, 3)` with skin of one colour: each channel's 90th percentile is made the same."""
+    made = np.empty_like(images)
+    for start in range(0, len(images), at_once):
+        pixels = images[start : start + at_once].astype(np.float32)
+        light = np.maximum(np.percentile(pixels.reshape(len(pixels), -1, 3), 90, axis=1), 20)
+        made[start : start + at_once] = np.clip(pixels * (_SKIN / light)[:, None, None] + 0.5, 0, 255)
+    return made
+
+
+def contrast_alike(images: NDArray[np.uint8], at_once: int = 512) -> NDArray[np.uint8]:
+    """Return photographs `(n, h, w, 3)` as `skin_alike` does, and from dark to light they span 100 grey levels."""
+    made = skin_alike(images, at_once)
+    for start in range(0, len(images), at_once):
+        pixels = made[start : start + at_once].astype(np.float32)
+        low, high = np.percentile((pixels @ _GREY).reshape(len(pixels), -1), [2, 99], axis=1)[:, :, None, None, None]
+        spread = np.clip(100 / np.maximum(high - low, 20), 0.5, 2.5)
+        made[start : start + at_once] = np.clip((pixels - low) * spread + 75 + 0.5, 0, 255)
+    return made
+
+
+_GREY = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+_SKIN = np.array([190.0, 150.0, 150.0], dtype=np.float32)
+"""Near what HAM10000's photographs have."""
 _HALF = {
     "contrast": 0.1, "white_balance": 0.05, "saturation": 0.15, "hue": 0.01, "gamma": 0.1, "blur": 0.4, "noise": 0.01,
 }  # fmt: skip
@@ -64,6 +88,11 @@ _WHOLE_RATE = {"finetune_learning_rate": None, "frozen_share": 0.0, "finetune_no
 
 def _half(**schedule: Any) -> Sections:
     return {"augmentation": _HALF, "schedule": {**_FIRST, **schedule}}
+
+
+_STRONG = {
+    "white_balance": 0.2, "saturation": 0.5, "hue": 0.03, "gamma": 0.3, "contrast": 0.3, "brightness": 0.15,
+}  # fmt: skip
 
 
 def _quick(**augmentation: Any) -> Sections:
@@ -129,10 +158,7 @@ IDEAS: Mapping[str, Idea] = {
         "as alone, all photographs as under white light (shades of grey)", _quick(), prepare=shades_of_grey
     ),
     "plain": Idea("as alone, flips, turns, zoom, brightness and contrast only", _quick(**_NO_CAMERA)),
-    "colours": Idea(
-        "as alone, colour and light changed about three times as strongly",
-        _quick(white_balance=0.2, saturation=0.5, hue=0.03, gamma=0.3, contrast=0.3, brightness=0.15),
-    ),
+    "colours": Idea("as alone, colour and light changed about three times as strongly", _quick(**_STRONG)),
     "taught": Idea(
         "as alone; half of each label is what a network said that was trained on three quarters of the photographs, "
         "without this one (its time counts)",
@@ -164,5 +190,11 @@ IDEAS: Mapping[str, Idea] = {
     "smooth": Idea("as alone, labels smoothed by .1", {**_quick(), "optimiser": {"label_smoothing": 0.1}}),
     "mixed": Idea("as alone, mixup of .2", _quick(mixup=0.2)),
     "focal": Idea("as alone, focal loss", {**_quick(), "optimiser": {"loss": "focal"}}),
+    "skin": Idea(
+        "as alone, skin of one colour (the 90th percentile of each channel made the same)", _quick(), prepare=skin_alike
+    ),
+    "levels": Idea("as skin, and of one contrast", _quick(), prepare=contrast_alike),
+    "skin-colours": Idea("as colours, skin of one colour", _quick(**_STRONG), prepare=skin_alike),
     "abroad": Idea("as champion, on HAM10000 alone: for a source left out"),
+    "abroad-skin": Idea("as abroad, skin of one colour", prepare=skin_alike),
 }  # fmt: skip

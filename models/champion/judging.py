@@ -46,15 +46,8 @@ def judge(name: str, folds: Sequence[int], out: Path, views: bool = False, draws
     ham, strangers, seconds, learnt = [], [], 0.0, []
     for fold in folds:
         folder = out / name / f"fold-{fold}"
-        said = pd.read_parquet(folder / "said.parquet")
+        said = _told(folder, views)
         record = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-        columns = [f"{'views' if views else 'logit'}_{code}" for code in CLASSES]
-        p = statistics.softmax(said[columns].to_numpy(dtype=float))
-        even = p / np.maximum(record["sampled"], 1e-9)
-        # As a bundle's calibration does: risks for a mix in which classes are as frequent as they are.
-        natural = even * record["shares"]
-        natural = natural[:, 0] / natural.sum(axis=1)
-        said = said.assign(risk=p[:, 0], natural=natural, first=_seven(p), even=_seven(even))
         own = said[said["source"] == HAM]
         limit = float(np.quantile(own.loc[own["diagnosis"] == "MEL", "risk"], 0.05))
         said = said.assign(alert=said["risk"] >= limit)
@@ -135,6 +128,51 @@ def judge(name: str, folds: Sequence[int], out: Path, views: bool = False, draws
         "learnt": learnt,
         **found,
     }
+
+
+def apart(one: Path, other: Path, views: bool, draws: int = 1000) -> dict[str, Any]:
+    """Return by how much one network's melanoma AUC on ISIC 2017 is above another's, paired on the photographs.
+
+    Args:
+        one: The folder of a fold of an idea that never saw ISIC 2017.
+        other: The folder of the other's.
+        views: Whether a photograph's logits are the mean of its four mirror images'.
+        draws: Of lesions, for the interval.
+    """
+    first, second = (_told(folder, views) for folder in (one, other))
+    both = first[first["source"] == ISIC2017].merge(second[["image_id", "risk", "natural"]], on="image_id")
+    yes = (both["diagnosis"] == "MEL").to_numpy()
+
+    def less(w: Any) -> dict[str, Any]:
+        return {
+            key: statistics.auc(both[f"{key}_x"].to_numpy(), yes, w)
+            - statistics.auc(both[f"{key}_y"].to_numpy(), yes, w)
+            for key in ("risk", "natural")
+        }
+
+    values = less(np.ones((len(yes), 1)))
+    drawn = statistics.bootstrap(less, pd.factorize(both["group"])[0], yes.astype(int), draws, 0, len(yes))
+    return {
+        f"stranger{end}_less": statistics.interval(drawn[key], float(values[key][0]), len(yes)).to_json()
+        for key, end in (("risk", ""), ("natural", "_natural"))
+    }
+
+
+def _told(folder: Path, views: bool) -> pd.DataFrame:
+    """Return what a network said: the melanoma `risk`, and that weighed to how frequent the classes are, `natural`.
+
+    `first` and `even` are its first choices among HAM10000's seven, by the probabilities and by what they are over
+    how often training showed each.
+    """
+    said = pd.read_parquet(folder / "said.parquet")
+    record = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    columns = [f"{'views' if views else 'logit'}_{code}" for code in CLASSES]
+    p = statistics.softmax(said[columns].to_numpy(dtype=float))
+    even = p / np.maximum(record["sampled"], 1e-9)
+    # As a bundle's calibration does: risks for a mix in which classes are as frequent as they are.
+    natural = even * record["shares"]
+    natural = natural[:, 0] / natural.sum(axis=1)
+    return said.assign(risk=p[:, 0], natural=natural, first=_seven(p), even=_seven(even))
 
 
 def of_decided(name: str, found: pd.DataFrame, units: np.ndarray, draws: int) -> dict[str, Any]:

@@ -123,7 +123,17 @@ def left_out(tried: Sequence[Mapping[str, Any]]) -> list[str]:
             mirrored = ", four mirror images" if one["views"] else ""
             scores = " | ".join(shown(one[key]) for key in keys)
             lines.append(f"| **{one['idea']}**{mirrored} | {one['stranger']['n']:,} | {scores} |")
+    for one in tried:
+        if "against" in one:
+            mirrored = ", four mirror images each" if one["views"] else ""
+            less = " and weighed ".join(_signed(one[f"{key}_less"]) for key in ("stranger", "stranger_natural"))
+            lines += ["", f"`{one['idea']}` less `{one['against']}`, paired on the photographs{mirrored}: {less}."]
     return lines
+
+
+def _signed(estimate: Mapping[str, Any]) -> str:
+    value, low, high = (f"{estimate[key]:+.3f}".replace("0.", ".", 1) for key in ("value", "low", "high"))
+    return f"{value} ({low} to {high})"
 
 
 def shuffled(found: Mapping[str, Any]) -> list[str]:

@@ -26,8 +26,8 @@ from melascope.images.regions import (
 
 SKIN, BROWN = (214, 170, 150), (110, 60, 45)
 RIGHT = {
-    "fine_detail": 0.9, "coarse_detail": 1.0, "lightest": 180, "clipped": 0, "range": 0.5, "cut": 0, "visibility": 0.3,
-    "lesion_share": 0.2, "hair": 0, "ink": 0, "ruler": 0, "pixels": 450, "black": 0, "text": 0,
+    "fine_detail": 0.9, "coarse_detail": 1.0, "smear": 0.5, "lightest": 180, "clipped": 0, "range": 0.5, "cut": 0,
+    "visibility": 0.3, "lesion_share": 0.2, "hair": 0, "ink": 0, "ruler": 0, "pixels": 450, "black": 0, "text": 0,
 }  # fmt: skip
 
 
@@ -71,10 +71,32 @@ def test_blur_is_told_at_every_size_and_reduction_is_none(size):
     assert poor.too_poor
 
 
-def test_motion_in_one_direction_is_blur():
-    image = _photograph()
-    moved = np.mean([np.roll(image, shift, axis=1) for shift in range(-8, 9)], axis=0).astype(np.uint8)
+def _moved(image: np.ndarray, degrees: float, length: int) -> np.ndarray:
+    path = np.linspace(-0.5, 0.5, 2 * length + 1) * length
+    turn = np.radians(degrees)
+    shifts = [(round(along * np.sin(turn)), round(along * np.cos(turn))) for along in path]
+    return np.mean([np.roll(image, shift, axis=(0, 1)) for shift in shifts], axis=0).astype(np.uint8)
+
+
+@pytest.mark.parametrize("degrees", [0, 20, 45, 70, 90, 110, 135, 160])
+def test_motion_in_one_direction_is_blur(degrees):
+    good = _photograph()
+    moved = _moved(good, degrees, 16)  # 9 % of the short side
+    found = assess(moved)
+    assert found.problems[0].kind == "blur"
+    assert found.too_poor
+    assert measure(moved)["smear"] < measure(good)["smear"] / 1.2
+
+
+def test_motion_is_told_beside_black_corners_too():
+    moved = _moved(_photograph(), 30, 16)
+    y, x = np.ogrid[:180, :240]
+    moved[np.hypot(y - 90, x - 120) > 100] = 3
     assert "blur" in _kinds(moved)
+
+
+def test_of_a_thumbnail_motion_cannot_be_told():
+    assert np.isnan(measure(_photograph()[:30, :30])["smear"])
 
 
 def test_light():

@@ -100,13 +100,16 @@ LIMITS: tuple[Limit, ...] = (
     # Fine detail alone goes with slight blur, which costs little; coarse detail goes with strong blur only.
     Limit("blur", "fine_detail", 0.63, 0.32, 0.9, most=0.4),
     Limit("blur", "coarse_detail", 0.60, 0.28, 0.9),
+    # 1/3 is what a smear longer than three steps leaves.
+    Limit("blur", "smear", 0.38, 0.358, 0.9),
     # The darkest skin, well exposed, stays above: see docs/quality.md before raising it.
     Limit("dark", "lightest", 66, 40, 0.9),
     Limit("overexposed", "clipped", 0.05, 0.6, 0.9),
     Limit("low_contrast", "range", 0.24, 0.06, 0.8),
+    # Melanomas that fill the picture are found as others are; only crops made by hand lose some.
     Limit("cut_off", "cut", 0.12, 0.6, 0.4),
     Limit("no_lesion", "visibility", 0.03, 0.003, 0.6),
-    Limit("small_lesion", "lesion_share", 0.025, 0.008, 0.8),
+    Limit("small_lesion", "lesion_share", 0.05, 0.025, 0.8),
     Limit("hair", "hair", 0.035, 0.18, 0.85),
     Limit("ink", "ink", 0.005, 0.15, 0.5),
     Limit("ruler", "ruler", 0.84, 1.0, 0.1),
@@ -138,6 +141,7 @@ KINDS: tuple[str, ...] = tuple(_SENTENCES)
 MEASURES = (
     "fine_detail",
     "coarse_detail",
+    "smear",
     "lightest",
     "clipped",
     "range",
@@ -155,6 +159,8 @@ MEASURES = (
 
 - `fine_detail`, `coarse_detail`: detail of 1 to 3 pixels in relation to that of 3 to 9, at a short side of 150 and of
   75 pixels; blur takes the finer first, whatever the skin's texture.
+- `smear`: differences over one step in relation to those over three, at a short side of 75 pixels, in the one of eight
+  directions where that is least: motion blurs along its path only.
 - `lightest`: 95th percentile of the grey levels, 0 to 255.
 - `clipped`: share of pixels at 250 or more in two channels (in one only, skin is still told from lesion).
 - `range`: the 99th less the 2nd percentile of the grey levels, as a share of the 99th.
@@ -238,7 +244,7 @@ def _measure(
     grey = (colours * _GREY).sum(axis=0)
     low, high, lightest = _levels(grey[seen].ravel(), (0.02, 0.99, 0.95))
     spread = (high - low) / max(high, 1.0)
-    halved = _halved(grey)
+    halved, lit_halves = _halved(grey), _halved(lit.astype(np.float32)) > 0.99
     # Within the lesion blue is a veil or a blue nevus, and thin dark lines are its pigment network.
     beside = lit & ~place.mask(height, width)
     ink = ink_mask(colours.transpose(1, 2, 0), place.skin) & beside
@@ -246,7 +252,8 @@ def _measure(
     least = {limit.measure: 0.0 if exactly else limit.noticed for limit in LIMITS}
     return {
         "fine_detail": _detail(grey, lit),
-        "coarse_detail": _detail(halved, _halved(lit.astype(np.float32)) > 0.99),
+        "coarse_detail": _detail(halved, lit_halves),
+        "smear": _smear(halved, lit_halves),
         "lightest": lightest,
         "clipped": float(((red & green) | (red & blue) | (green & blue))[seen].mean()),
         "range": spread,
@@ -294,3 +301,30 @@ def _detail(grey: np.ndarray, lit: np.ndarray) -> float:
         return math.nan
     # 0.1 grey levels, so that a plain surface has none.
     return float(inner[0].std() / (inner[1].std() + 0.1))
+
+
+_DIRECTIONS = ((0, 1), (1, 0), (1, 1), (1, -1), (1, 2), (2, 1), (1, -2), (2, -1))
+_FAR = 3
+
+
+def _smear(grey: np.ndarray, lit: np.ndarray) -> float:
+    """Return the least relation of differences over one step to those over three, by direction; NaN where too small."""
+    if min(grey.shape) < 16:
+        return math.nan
+    whole = bool(lit.all())
+    least = math.inf
+    for rows, columns in _DIRECTIONS:
+        near, far = (_deviation(grey, lit, whole, rows * steps, columns * steps) for steps in (1, _FAR))
+        least = min(least, near / (far + 0.1))
+    return least if math.isfinite(least) else math.nan
+
+
+def _deviation(grey: np.ndarray, lit: np.ndarray, whole: bool, rows: int, columns: int) -> float:
+    """Return the deviation of the differences between pixels so far apart, both of them lit."""
+    height, width = grey.shape
+    here = np.s_[rows:, max(0, columns) : width + min(0, columns)]
+    there = np.s_[: height - rows, max(0, -columns) : width + min(0, -columns)]
+    apart = grey[here] - grey[there]
+    if not whole:
+        apart = apart[lit[here] & lit[there]]
+    return float(apart.std()) if apart.size else math.nan
