@@ -7,8 +7,8 @@
 The table is that of `models.champion.gather`, audited by `melascope data audit`. An idea is the recipe `champion` with
 changes. It is trained on HAM10000 without one of the five lesion-grouped folds (and on the other sets, where it says
 so), and judged on that fold in HAM10000's seven diagnoses; one that has not seen ISIC 2017 is judged on that too: how
-well it tells melanoma in another clinic, with `--against` also in pairs with another idea. What is closed (`split` is `test`) is never opened here. Stop it at any moment
-and repeat the command: it goes on after the last finished epoch.
+well it tells melanoma in another clinic, with `--against` also in pairs with another idea. What is closed (`split` is
+`test`) is never opened here. Stop it at any moment and repeat the command: it goes on after the last finished epoch.
 """
 
 from __future__ import annotations
@@ -52,7 +52,9 @@ def resolved(idea: Idea, weights: Path, epochs: int | None, size: Sequence[int] 
         changes["data"] = {"size": list(size), **changes.get("data", {})}
     changes["schedule"] = {**({"epochs": epochs} if epochs else {}), **changes.get("schedule", {})}
     # Single views: the mirror images are asked by themselves, and told beside them.
-    changes["network"] = {"weights": str(weights.resolve()), "views": 1, **changes.get("network", {})}
+    # And all colours as they are, but for ideas that change it: so they were tried.
+    plain = {"views": 1, "colour_constancy": False}
+    changes["network"] = {"weights": str(weights.resolve()), **plain, **changes.get("network", {})}
     return recipe.load("champion").replace(**changes)
 
 

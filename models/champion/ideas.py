@@ -165,7 +165,9 @@ IDEAS: Mapping[str, Idea] = {
         _quick(),
         taught=0.5,
     ),
-    "champion": Idea("the recipe: as stem, colour, light and focus changed twice as strongly, 12 epochs", others=True),
+    "uncorrected": Idea(
+        "the recipe before: as stem, colour, light and focus changed twice as strongly, 12 epochs", others=True
+    ),
     "natural": Idea("as alone, classes drawn as often as they are", {**_quick(), "balance": {"sampling": "none"}}),
     "even": Idea("as alone, classes drawn equally often", {**_quick(), "balance": {"sampling": "balanced"}}),
     "decoupled": Idea(
@@ -195,6 +197,11 @@ IDEAS: Mapping[str, Idea] = {
     ),
     "levels": Idea("as skin, and of one contrast", _quick(), prepare=contrast_alike),
     "skin-colours": Idea("as colours, skin of one colour", _quick(**_STRONG), prepare=skin_alike),
-    "abroad": Idea("as champion, on HAM10000 alone: for a source left out"),
+    "abroad": Idea("as uncorrected, on HAM10000 alone: for a source left out"),
     "abroad-skin": Idea("as abroad, skin of one colour", prepare=skin_alike),
+    "champion": Idea(
+        "the recipe: as uncorrected, every photograph under one light (in the graph: shades of grey)",
+        {"network": {"colour_constancy": True}},
+        others=True,
+    ),
 }  # fmt: skip

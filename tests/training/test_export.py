@@ -175,3 +175,22 @@ def test_mirror_images_are_averaged_in_the_graph(
     if views == 4:
         mirrored = Engine(found.onnx, threads=1, batch_size=12).infer(np.ascontiguousarray(images()[:, :, ::-1]))
         np.testing.assert_allclose(mirrored.logits, seen.logits, atol=1e-3)
+
+
+def test_colour_constancy_stands_in_the_graph_before_anything_else(
+    trained: tuple[recipe.Recipe, Any, Path], tmp_path: Path
+) -> None:
+    asked, plain, weights = trained
+    one_light = asked.replace(network={"colour_constancy": True, "views": 2})
+    found = export_onnx(one_light, CLASSES, weights, tmp_path / "model.onnx", images(), threads=1)
+    seen = Engine(found.onnx, threads=1, batch_size=12).infer(images())
+    norm = ((images() / 255.0) ** 6).mean(axis=(1, 2), keepdims=True) ** (1 / 6) * 255
+    lit = np.minimum(images() * (np.array([190, 150, 155]) / np.maximum(norm, 20)), 255)
+    body = plain.get_layer("network")
+    told = [np.asarray(body(view.astype(np.float32))["logits"]) for view in (lit, lit[:, :, ::-1])]
+    np.testing.assert_allclose(seen.logits, np.mean(told, axis=0), atol=1e-3)
+    # Another lamp: the network sees the same; without it, another photograph.
+    lamp = (images() * np.array([0.9, 0.7, 0.5])).astype(np.uint8)
+    again = Engine(found.onnx, threads=1, batch_size=12).infer(lamp)
+    apart = np.abs(np.asarray(plain(lamp)["logits"]) - np.asarray(plain(images())["logits"])).max()
+    assert np.abs(again.logits - seen.logits).max() < 0.2 * apart

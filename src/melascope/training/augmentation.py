@@ -139,6 +139,8 @@ def preview(
         `all` together; empty for a recipe without augmentation.
     """
     keras = backend.load()
+    from melascope.training.layers import OneLight
+
     defaults = type(recipe.augmentation)()
     settings = recipe.augmentation
     alone = {
@@ -151,6 +153,8 @@ def preview(
     result = {}
     for name, section in {**alone, "all": settings}.items():
         pixels: Any = keras.ops.convert_to_tensor(_mixed(section, image, count, seed, others).astype(np.float32))
+        if recipe.network.colour_constancy:
+            pixels = OneLight(dtype="float32")(pixels)
         for maker in AUGMENTATIONS.values():
             layer = maker(section)
             if layer is not None:

@@ -245,8 +245,9 @@ def fingerprint(
     """Return a digest of all that decides a training; 64 photographs stand for all pixels."""
     digest = hashlib.sha256()
     told = recipe.model_dump(mode="json", exclude={"name", "description", "expected", "search"})
-    if recipe.network.views == 1:
-        del told["network"]["views"]  # so that trainings from before there were any can go on
+    for key, absent in (("views", 1), ("colour_constancy", False)):
+        if told["network"][key] == absent:
+            del told["network"][key]  # so that trainings from before there was such a key can go on
     if (file := recipe.network.weights_file) is not None:
         told["network"]["weights"] = _content(file)
     digest.update(json.dumps([told, list(classes), seed, images.shape], sort_keys=True).encode())

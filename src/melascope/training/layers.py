@@ -1,4 +1,4 @@
-"""The layers of our own: a pooled head that explains itself, and augmentation in two passes.
+"""The layers of our own: colour constancy, a pooled head that explains itself, and augmentation in two passes.
 
 Backend-agnostic: `keras.ops` only.
 """
@@ -10,6 +10,33 @@ from typing import Any
 
 import keras
 from keras import ops
+
+_LEVELS = (190.0, 150.0, 155.0)
+"""What each channel's norm becomes: near what dermoscopic skin has, so that most photographs hardly change."""
+_DARKEST = 20.0
+"""A norm below this is taken for this: what is nearly black is not made noise."""
+
+
+class OneLight(keras.layers.Layer):  # type: ignore[misc]
+    """Bring each photograph to one colour and strength of light, by itself.
+
+    Each channel is divided by its Minkowski norm of order 6 over the photograph, which bright skin decides, and brought
+    to a fixed level.
+
+    Input and output: `(n, h, w, 3)`, 0 to 255.
+
+    Source: shades of grey, Finlayson and Trezzi 2004, Color and Imaging Conference; there the strength stays.
+    """
+
+    def call(self, pixels: Any) -> Any:
+        square = ops.square(pixels / 255.0)
+        norm = 255.0 * ops.power(ops.mean(square * square * square, axis=(1, 2), keepdims=True), 1.0 / 6.0)
+        return ops.minimum(
+            pixels * ops.divide(ops.convert_to_tensor(_LEVELS, dtype=pixels.dtype), ops.maximum(norm, _DARKEST)), 255.0
+        )
+
+    def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return shape
 
 
 class PooledHead(keras.layers.Layer):  # type: ignore[misc]

@@ -98,7 +98,7 @@ def build_for_training(recipe: Recipe, n_classes: int) -> tuple[Any, Any]:
     height, width = recipe.data.shape
     body = _body(recipe, n_classes)
     image = keras.Input((height, width, 3), dtype="uint8", name="image")
-    trained = keras.Model(image, body(augment(recipe, _as_float(image)))["logits"], name="training")
+    trained = keras.Model(image, body(augment(recipe, _pixels(recipe, image)))["logits"], name="training")
     image = keras.Input((height, width, 3), dtype="uint8", name="image")
     served = keras.Model(image, _served(recipe, body, image), name=_plain(recipe.name))
     _start(served, recipe)
@@ -202,10 +202,14 @@ def _plain(name: str) -> str:
     return "".join(letter if letter.isalnum() else "_" for letter in name) or "network"
 
 
-def _as_float(image: Any) -> Any:
+def _pixels(recipe: Recipe, image: Any) -> Any:
+    """Return a photograph's pixels `(n, h, w, 3)`, 0 to 255, as the network sees them before any augmentation."""
     keras = backend.load()
     # A plain Rescaling instead of a cast: tf2onnx turns other forms of preprocessing into graph inputs.
-    return keras.layers.Rescaling(1.0, dtype="float32")(image)
+    pixels = keras.layers.Rescaling(1.0, dtype="float32")(image)
+    from melascope.training.layers import OneLight
+
+    return OneLight(dtype="float32", name="one_light")(pixels) if recipe.network.colour_constancy else pixels
 
 
 def _body(recipe: Recipe, n_classes: int) -> Any:
@@ -218,7 +222,7 @@ def _body(recipe: Recipe, n_classes: int) -> Any:
 
 def _served(recipe: Recipe, body: Any, image: Any) -> dict[str, Any]:
     """Return what is served for an image: the body's outputs, or their mean over its mirror images."""
-    pixels, mirrored = _as_float(image), _MIRRORED[: recipe.network.views]
+    pixels, mirrored = _pixels(recipe, image), _MIRRORED[: recipe.network.views]
     if len(mirrored) == 1:
         outputs: dict[str, Any] = body(pixels)
         return outputs

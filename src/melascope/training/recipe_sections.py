@@ -61,6 +61,8 @@ class Network(Section):
         l2: Penalty on all kernels.
         weights: Of `backbone`: `imagenet`, or a file of its ImageNet weights. `none` is the same as leaving it out.
             Weights of a training are refused here; `--from RUN` goes on from them.
+        colour_constancy: Whether a photograph is first brought to one colour and strength of light, by itself: see
+            `melascope.training.layers.OneLight`. For photographs of other cameras and clinics.
         views: Mirror images of a photograph (itself, across, both ways, down) whose outputs are averaged when it is
             served; two or four cost as many times the arithmetic. Training sees single ones.
         options: For networks of other packages.
@@ -86,6 +88,7 @@ class Network(Section):
     dense_dropout: Share = 0.0
     l2: Annotated[float, Field(ge=0)] = 0.0
     weights: str | None = None
+    colour_constancy: bool = False
     views: Literal[1, 2, 4] = 1
     options: dict[str, Any] = Field(default_factory=dict)
 
