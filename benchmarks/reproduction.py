@@ -1,12 +1,13 @@
 """The published numbers on the nine-class set, reproduced: one row for each, and the same recipe under `clean`.
 
     python -m benchmarks.reproduction DATA --authority CSV ... --out FOLDER [--rows NAME ...] [--seeds 0 1]
-        [--precision bfloat16|float32] [--write docs/reproduction.md] [--no-train]
+        [--precision bfloat16|float32] [--weights FILE] [--write docs/reproduction.md] [--no-train]
 
 Trains what is missing in FOLDER, the first seed and the cheapest first, and adds each result to FOLDER/results.json.
 Stop it at any moment and repeat the command: it goes on after the last finished epoch. `--write` makes the page and
 its plot of what is there, and a JSON with all results beside it, from which another machine goes on; with `--no-train`
-also while another process is training. Row names are those of the page.
+also while another process is training. Row names are those of the page; `ours` are the default recipe and, with
+`--weights mobilenetv2_imagenet.npz`, the champion, on the fold that judges the recipes trained on copies.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.reproduction_data import Material, Parts, material, parts
-from benchmarks.reproduction_page import write_page
+from benchmarks.reproduction_data import Material, Parts, material, parts, protocols
+from benchmarks.reproduction_page import PAIRS, write_page
+from benchmarks.reproduction_pairs import ours, pairs
 from benchmarks.reproduction_rows import ROWS, WATERFALL, Training, trainings
 from melascope import environment
 from melascope.errors import MelascopeError
@@ -33,6 +35,7 @@ from melascope.training import backend, checkpoint
 from melascope.training.recipe import Recipe
 
 RESULTS = "results.json"
+OURS = "ours"
 
 
 def main() -> None:
@@ -47,13 +50,16 @@ def main() -> None:
     if options.train:
         _train_all(options, results)
     if options.write is not None:
+        if any(options.out.glob("small-cnn.*/seed-*/predictions.npz")):
+            prepared = protocols(options.data, options.authority)[1]["clean"]
+            results[PAIRS] = {**results.get(PAIRS, {}), **pairs(options.out, prepared, options.seeds)}
         write_page(options.write, results)
         _write_json(_record(options.write), results, indent=None)
         print(f"Page: {options.write}", file=sys.stderr)
 
 
 def _options() -> argparse.Namespace:
-    names = [row.name for row in ROWS] + [WATERFALL]
+    names = [row.name for row in ROWS] + [WATERFALL, OURS]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--authority", type=Path, nargs="*", default=[])
@@ -61,6 +67,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rows", nargs="+", choices=names, metavar="NAME")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
+    parser.add_argument("--weights", type=Path, help="of the champion's network, for ours")
     parser.add_argument("--write", type=Path)
     parser.add_argument("--no-train", dest="train", action="store_false")
     parser.add_argument("--epochs", type=int, help=argparse.SUPPRESS)
@@ -73,7 +80,10 @@ def _train_all(options: argparse.Namespace, results: dict[str, Any]) -> None:
     backend.load(environment.threads())
     # Each training is a network of its own, so that nothing is traced twice in vain.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    todo = sorted(trainings(options.rows), key=lambda training: cost(training, options.epochs))
+    rows = [name for name in options.rows or () if name != OURS]
+    todo = trainings(rows or None) if rows or not options.rows else []
+    todo += ours(options.weights) if not options.rows or OURS in options.rows else []
+    todo.sort(key=lambda training: cost(training, options.epochs))
     jobs = [(seed, training) for seed in options.seeds for training in todo]
     # A first seed of everything; then what a published number needs, and last what else the same recipe gives.
     jobs.sort(

@@ -57,6 +57,15 @@ def material(
     data: Path, authority: list[Path], geometry: Geometry, limit: int | None = None, progress: Progress = silent
 ) -> Material:
     """Read, audit and decode a data set."""
+    base, prepared = protocols(data, authority, limit, progress)
+    images = pack(base, geometry, environment.cache_folder(), environment.threads(), progress=progress).images
+    return Material(prepared, images)
+
+
+def protocols(
+    data: Path, authority: list[Path], limit: int | None = None, progress: Progress = silent
+) -> tuple[pd.DataFrame, dict[str, Prepared]]:
+    """Read and audit a data set; return its photographs, each once, and its tables by protocol (see `Material`)."""
     found = survey(data, authority=authority, limit=limit, progress=progress)
     base = found.scanned[found.scanned["error_kind"].isna() & ~found.scanned["path"].duplicated()]
     base = base.reset_index(drop=True)
@@ -66,8 +75,7 @@ def material(
         made = apply_protocol(found.scanned, found.audit, protocol)
         made.table["row"] = made.table["path"].map(place).to_numpy(dtype=np.int64)
         prepared[name] = made
-    images = pack(base, geometry, environment.cache_folder(), environment.threads(), progress=progress).images
-    return Material(prepared, images)
+    return base, prepared
 
 
 def parts(material: Material, design: Design, seed: int) -> Parts:
@@ -91,6 +99,13 @@ def parts(material: Material, design: Design, seed: int) -> Parts:
         some = np.random.default_rng([seed, 23]).permutation(len(test))[: int(len(test) * HELD_SHARE)]
         chosen = {"train": train, "validation": test.iloc[np.sort(some)], "test": test}
     return _assembled(material.images, prepared.classes, chosen)
+
+
+def judged(prepared: Prepared, design: Design, seed: int) -> pd.DataFrame:
+    """Return the rows of the table that judge a design without copies before the split, in the order of `parts`."""
+    table = prepared.table
+    pool = table[~(table["split"] == "test").fillna(False).to_numpy(dtype=bool)].reset_index(drop=True)
+    return pool[_held(pool, design, seed)].reset_index(drop=True)
 
 
 def _copies(pool: pd.DataFrame, design: Design, per_class: int, seed: int) -> pd.DataFrame:

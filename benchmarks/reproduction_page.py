@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.reproduction_clean import section
+from benchmarks.reproduction_pairs import section as in_pairs
 from benchmarks.reproduction_plot import Bar, waterfall
 from benchmarks.reproduction_rows import ROWS, STEPS, WATERFALL, Row, Training, trainings
 from benchmarks.reproduction_words import COMMANDS, HEAD, READING, STEPS_NOTE, filled, of_copies, of_test
@@ -19,6 +20,8 @@ from melascope.training import recipe as recipes
 
 Results = dict[str, Any]
 PICTURE = "reproduction.png"
+PAIRS = "pairs"
+"""The key of the results under which ours stand beside others, of `reproduction_pairs.pairs`."""
 COMMAND = (
     "python -m benchmarks.reproduction isic9 --authority ISIC_2019_Training_GroundTruth.csv "
     "ISIC_2019_Training_Metadata.csv --out reproduction --seeds 0 1"
@@ -67,7 +70,7 @@ def write_page(path: Path, results: Results) -> None:
     """Write the page, and its plot into `pictures` beside it where all of its trainings are there."""
     fresh, stale = _current(results)
     sections = [_head(fresh, stale), _table(fresh), _reading(), _why(path, fresh), _words(fresh)]
-    sections += [section(path.with_name(f"{path.stem}_clean.json")), _missing(fresh)]
+    sections += [section(path.with_name(f"{path.stem}_clean.json")), in_pairs(results.get(PAIRS, {})), _missing(fresh)]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n\n".join(section for section in sections if section) + "\n", encoding="utf-8")
 

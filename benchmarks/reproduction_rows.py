@@ -44,21 +44,33 @@ class Design:
 
 @dataclass(frozen=True)
 class Training:
-    """A recipe on a design."""
+    """A recipe on a design.
+
+    Attributes:
+        recipe: Its name.
+        design: What it is trained on, and judged by.
+        epochs: How many.
+        changes: Of the recipe, by section.
+        as_is: Whether it keeps its own precision.
+    """
 
     recipe: str
     design: Design
     epochs: int
     changes: dict[str, dict[str, object]] = field(default_factory=dict)
+    as_is: bool = False
 
     @property
     def name(self) -> str:
         """A name for folders and `--rows`."""
-        return f"{self.recipe}{'-augmented' if self.changes else ''}.{self.design.slug}.{self.epochs}"
+        changed = "-augmented" if "augmentation" in self.changes else ""
+        return f"{self.recipe}{changed}.{self.design.slug}.{self.epochs}"
 
     def resolved(self, precision: str, epochs: int | None = None) -> Recipe:
         """Return the recipe with these epochs and this precision; all keep the last epoch, as the notebooks do."""
-        schedule = {"epochs": epochs or self.epochs, "precision": precision, "keep": "last"}
+        schedule = {"epochs": epochs or self.epochs, "keep": "last"}
+        if not self.as_is:
+            schedule["precision"] = precision
         return recipes.load(self.recipe).replace(schedule=schedule, **self.changes)
 
 

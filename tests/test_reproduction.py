@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 from benchmarks.reproduction_clean import field_recipes, record
-from benchmarks.reproduction_data import Material, material, parts
-from benchmarks.reproduction_page import write_page
-from benchmarks.reproduction_rows import CLEAN_COPIED, COPIED, FILED, ON_SOME, ROWS, STEPS, Design, trainings
+from benchmarks.reproduction_data import Material, judged, material, parts
+from benchmarks.reproduction_page import PAIRS, write_page
+from benchmarks.reproduction_pairs import copied, ours, pairs
+from benchmarks.reproduction_rows import CLEAN, CLEAN_COPIED, COPIED, FILED, ON_SOME, ROWS, STEPS, Design, trainings
 
 from melascope.images import Geometry, synthetic
 from melascope.training import recipe as recipes
@@ -168,3 +169,24 @@ def test_the_results_beside_the_page_are_enough_to_make_it_again(tmp_path, monke
     monkeypatch.setattr(reproduction, "_collected", lambda folder: {})
     reproduction.main()
     assert page.read_text() == first
+
+
+def test_ours_stand_in_pairs_beside_recipes_trained_on_copies(generated, tmp_path: Path):
+    given = parts(generated, CLEAN, seed=0)
+    labels = given.labels[given.rows["validation"]]
+    table = judged(generated.prepared["clean"], CLEAN, 0)
+    assert [given.classes[label] for label in labels] == table["diagnosis"].tolist()
+    (mine,) = ours(None)
+    theirs = next(iter(copied()))
+    for training, right in ((mine, np.ones(len(labels), bool)), (theirs, np.arange(len(labels)) % 2 == 0)):
+        said = np.where(right, labels, (labels + 1) % len(given.classes))
+        folder = tmp_path / training.name / "seed-0"
+        folder.mkdir(parents=True)
+        logits = np.eye(len(given.classes))[said]
+        np.savez(folder / "predictions.npz", validation_logits=logits, validation_labels=labels)
+    found = pairs(tmp_path, generated.prepared["clean"], [0, 1])
+    less = found[theirs.name]["0"]["small-cnn"]["accuracy"]
+    assert less["value"] == pytest.approx(np.mean(np.arange(len(labels)) % 2))
+    assert 0.1 < less["low"] < less["value"] < less["high"] < 0.9
+    write_page(_with_record(tmp_path / "page.md"), {PAIRS: found})
+    assert f"| {theirs.name} | 0 | `small-cnn` | {len(labels)} | +0." in (tmp_path / "page.md").read_text()

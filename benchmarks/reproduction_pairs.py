@@ -1,0 +1,107 @@
+"""Ours against recipes that were trained on copies, in pairs: on the fold by which both were judged under `clean`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.reproduction_data import judged
+from benchmarks.reproduction_rows import CLEAN, Training, trainings
+from melascope import statistics
+from melascope.audit.protocol import Prepared
+from melascope.training import recipe as recipes
+
+SCORES = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy"}
+
+
+def ours(weights: Path | None) -> list[Training]:
+    """Return our recipes, trained without the fold: the default, and with weights for its network the champion."""
+    chosen = [Training("small-cnn", CLEAN, recipes.load("small-cnn").schedule.epochs, as_is=True)]
+    if weights is not None:
+        given: dict[str, dict[str, object]] = {"network": {"weights": str(weights.resolve())}}
+        chosen.append(Training("champion", CLEAN, recipes.load("champion").schedule.epochs, given, as_is=True))
+    return chosen
+
+
+def copied() -> Iterator[Training]:
+    """Yield the published recipes that were trained on copies and judged by a fold under `clean`."""
+    for training in trainings():
+        if training.design.labels == "clean" and training.design.held == "group" and training.design.copies == "after":
+            yield training
+
+
+def pairs(folder: Path, prepared: Prepared, seeds: list[int]) -> dict[str, Any]:
+    """Return by training, seed and recipe of ours by how much ours is better, as far as both are trained.
+
+    Args:
+        folder: Of all trainings, each with `seed-N/predictions.npz`.
+        prepared: The data set under `clean`.
+        seeds: Which to compare.
+    """
+    found: dict[str, Any] = {}
+    for seed in seeds:
+        groups = judged(prepared, CLEAN, seed)["group"]
+        for training in copied():
+            theirs = _said(folder / training.name / f"seed-{seed}")
+            for mine in ("small-cnn", "champion"):
+                for path in sorted(folder.glob(f"{mine}.{CLEAN.slug}.*")):
+                    said = _said(path / f"seed-{seed}")
+                    if theirs is not None and said is not None:
+                        less = _less(said, theirs, groups)
+                        found.setdefault(training.name, {}).setdefault(str(seed), {})[mine] = less
+    return found
+
+
+def section(found: Mapping[str, Any]) -> str:
+    """Return the page's words and table of what `pairs` found; empty for nothing."""
+    if not found:
+        return ""
+    lines = [
+        "The recipes that were trained on copies were judged by one fold of five. On the same photographs, in pairs "
+        "(95 % intervals resample lesions and patients, and are those of this one training each):",
+        "",
+        f"| recipe | seed | ours | n | {' | '.join(f'ours less it, {words}' for words in SCORES.values())} |",
+        "|" + "---|" * (4 + len(SCORES)),
+    ]
+    for name, seeds in found.items():
+        for seed, each in seeds.items():
+            for mine, less in each.items():
+                cells = [f"{one['value']:+.3f} ({one['low']:+.3f} to {one['high']:+.3f})" for one in less.values()]
+                n = next(iter(less.values()))["n"]
+                lines.append(f"| {name} | {seed} | `{mine}` | {n} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _said(folder: Path) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return labels `(n,)` and first choices `(n,)` on the fold, or None where it is not trained yet."""
+    path = folder / "predictions.npz"
+    if not path.exists():
+        return None
+    with np.load(path, allow_pickle=False) as arrays:
+        return arrays["validation_labels"], arrays["validation_logits"].argmax(axis=1)
+
+
+def _less(
+    mine: tuple[np.ndarray, np.ndarray], theirs: tuple[np.ndarray, np.ndarray], groups: pd.Series
+) -> dict[str, Any]:
+    labels = mine[0]
+    if not np.array_equal(labels, theirs[0]) or len(labels) != len(groups):
+        raise SystemExit("Two trainings of one fold were judged by other photographs; train both of the same data.")
+
+    def scores(w: np.ndarray) -> dict[str, np.ndarray]:
+        first, second = (
+            {
+                "accuracy": (w * (said == labels)[:, None]).sum(axis=0) / w.sum(axis=0),
+                "balanced_accuracy": statistics.balanced_accuracy(labels, said, w),
+            }
+            for said in (mine[1], theirs[1])
+        )
+        return {name: first[name] - second[name] for name in SCORES}
+
+    values = scores(np.ones((len(labels), 1)))
+    drawn = statistics.bootstrap(scores, pd.factorize(groups)[0], labels, 2000, 0, len(labels))
+    return {name: statistics.interval(drawn[name], float(values[name][0]), len(labels)).to_json() for name in SCORES}
