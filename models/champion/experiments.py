@@ -52,9 +52,7 @@ def resolved(idea: Idea, weights: Path, epochs: int | None, size: Sequence[int] 
         changes["data"] = {"size": list(size), **changes.get("data", {})}
     changes["schedule"] = {**({"epochs": epochs} if epochs else {}), **changes.get("schedule", {})}
     # Single views: the mirror images are asked by themselves, and told beside them.
-    # And all colours as they are, but for ideas that change it: so they were tried.
-    plain = {"views": 1, "colour_constancy": False}
-    changes["network"] = {"weights": str(weights.resolve()), **plain, **changes.get("network", {})}
+    changes["network"] = {"weights": str(weights.resolve()), "views": 1, **changes.get("network", {})}
     return recipe.load("champion").replace(**changes)
 
 

@@ -165,9 +165,7 @@ IDEAS: Mapping[str, Idea] = {
         _quick(),
         taught=0.5,
     ),
-    "uncorrected": Idea(
-        "the recipe before: as stem, colour, light and focus changed twice as strongly, 12 epochs", others=True
-    ),
+    "champion": Idea("the recipe: as stem, colour, light and focus changed twice as strongly, 12 epochs", others=True),
     "natural": Idea("as alone, classes drawn as often as they are", {**_quick(), "balance": {"sampling": "none"}}),
     "even": Idea("as alone, classes drawn equally often", {**_quick(), "balance": {"sampling": "balanced"}}),
     "decoupled": Idea(
@@ -197,10 +195,10 @@ IDEAS: Mapping[str, Idea] = {
     ),
     "levels": Idea("as skin, and of one contrast", _quick(), prepare=contrast_alike),
     "skin-colours": Idea("as colours, skin of one colour", _quick(**_STRONG), prepare=skin_alike),
-    "abroad": Idea("as uncorrected, on HAM10000 alone: for a source left out"),
+    "abroad": Idea("as champion, on HAM10000 alone: for a source left out"),
     "abroad-skin": Idea("as abroad, skin of one colour", prepare=skin_alike),
-    "champion": Idea(
-        "the recipe: as uncorrected, every photograph under one light (in the graph: shades of grey)",
+    "light": Idea(
+        "as champion, every photograph under one light (shades of grey, in the graph)",
         {"network": {"colour_constancy": True}},
         others=True,
     ),

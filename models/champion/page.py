@@ -160,16 +160,7 @@ def shuffled(found: Mapping[str, Any]) -> list[str]:
             f"{words}: mean melanoma AUC {shown({**mean, 'value': mean['mean']})}, deviation between shuffles "
             f"{_share(mean['deviation'])}; above that of {PEER}'s probability by {signed(above, 2)}.",
         ]
-    lines += ["", "Intervals of means are Student's t over shuffles."]
-    if "own" in found:
-        own = found["own"]
-        lines += [
-            "",
-            "Those are of the champion before, on the same photographs. The shipped network's own: melanoma AUC "
-            f"{shown(own['melanoma_auc'])}, that of {PEER}'s probability {_share(own['peer'])}; entropy explained "
-            f"{_fine(own['explained'])}.",
-        ]
-    return lines
+    return [*lines, "", "Intervals of means are Student's t over shuffles."]
 
 
 def signed(mean: Mapping[str, float], digits: int) -> str:

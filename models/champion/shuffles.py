@@ -1,15 +1,12 @@
 """Train the champion's network on several shuffles of the labels: whether the labels leak.
 
     python -m models.champion.shuffles RUN [--seeds 0 1 2 3 4] [--write docs/champion_shuffles.json]
-    python -m models.champion.shuffles RUN --own --write docs/champion_shuffles.json
 
 One network that learnt nothing still ranks photographs by some property, such as how dark they are, and that may go
 with melanoma in either direction: its AUC can lie far from a half. What a shuffle can tell at most is how often it
 happened to leave a label where it was, `overlap`: 1 is chance. Each seed shuffles the labels anew and trains as the
 run's own baseline does (a quarter of the epochs), and is judged on the run's closed photographs with their true
-labels. With `--own` only the run's own baseline is put beside the shuffles that were written before, of a run of
-another recipe on the same photographs: what leaks, leaks to both. Stop it at any moment and repeat the command: it
-goes on after the last finished epoch.
+labels. Stop it at any moment and repeat the command: it goes on after the last finished epoch.
 """
 
 from __future__ import annotations
@@ -113,18 +110,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
-    parser.add_argument("--own", action="store_true", help="only the run's own, beside those of another run")
     parser.add_argument("--write", type=Path)
     options = parser.parse_args(arguments)
     backend.load(environment.threads())
     folder = RunFolder.open(options.run)
-    if options.own:
-        own = judged(folder, folder.settings["seed"])
-        print(json.dumps(own), flush=True)
-        if options.write is not None:
-            before = json.loads(options.write.read_text(encoding="utf-8"))
-            options.write.write_text(json.dumps({**before, "own": own}, indent=1) + "\n", encoding="utf-8")
-        return
     shuffles = []
     for seed in options.seeds:
         shuffles.append(judged(folder, seed))
