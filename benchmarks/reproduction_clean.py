@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.reproduction_rows import trainings
+from benchmarks.reproduction_words import filled
 from melascope.counted import plural
 from melascope.training import recipe as recipes
 
@@ -78,10 +79,12 @@ def section(path: Path) -> str:
     ours = [name for name in OURS if name in found]
     precisions = {one["precision"] for name, one in found.items() if name not in ours} or {"float32"}
     lines += [
-        f"Under `clean`, Test closed: {told['photographs']:,} photographs in {told['groups']:,} groups of lesion and "
-        f"patient, {told['folds']} folds, {plural(len(told['seeds']), 'repeat')}. All recipes stand on the same "
-        "folds; differences are taken fold by fold, with the corrected resampled t interval (95 %). An interval that "
-        "contains zero shows no difference.",
+        filled(
+            f"Under `clean`, Test closed: {told['photographs']:,} photographs in {told['groups']:,} groups of lesion and "
+            f"patient, {told['folds']} folds, {plural(len(told['seeds']), 'repeat')}. All recipes stand on the same "
+            "folds; differences are taken fold by fold, with the corrected resampled t interval (95 %). An interval that "
+            "contains zero shows no difference."
+        ),
         "",
         "```sh",
         COMMAND.format(precision=" or ".join(sorted(precisions))),

@@ -27,6 +27,7 @@ COMMAND = (
     "ISIC_2019_Training_Metadata.csv --out reproduction --seeds 0 1"
 )
 _OVERFIT = 0.1
+_BELOW = "; explained below"
 _ON_TEST = next(row.ours for row in ROWS if row.ours.design.held == "test")
 
 
@@ -99,7 +100,7 @@ def verdict(row: Row, results: Results) -> str:
     low, high = found.range
     if low <= row.published <= high:
         return "yes" if min(found.values) <= row.published <= max(found.values) else "yes, within sampling error"
-    return row.explained or f"no: ours is {'lower' if high < row.published else 'higher'}"
+    return f"no: ours is {'lower' if high < row.published else 'higher'}{_BELOW if row.explained else ''}"
 
 
 def _holds(row: Row, found: Ours, results: Results) -> str:
@@ -120,10 +121,11 @@ def _holds(row: Row, found: Ours, results: Results) -> str:
     if not told:
         return "no number to compare with"
     if any(true is False for true, _ in told):
-        holds = row.explained or "not as said"
+        holds = "not as said"
     else:
         holds = "as said" if all(true for true, _ in told) else "not shown"
-    return f"{holds} ({'; '.join(words for _, words in told)})"
+    below = _BELOW if row.explained and holds != "as said" else ""
+    return f"{holds} ({'; '.join(words for _, words in told)}){below}"
 
 
 def _current(results: Results) -> tuple[Results, list[str]]:
@@ -269,7 +271,9 @@ def _words(results: Results) -> str:
     explained = [row for row in ROWS if row.explained and ours(results, row.ours, row.part) is not None]
     if not explained:
         return ""
-    return "\n".join(["## What differs, and why", "", *(f"- `{row.name}`: {row.explained}" for row in explained)])
+    return "\n".join(
+        ["## What differs, and why", "", *(filled(f"`{row.name}`: {row.explained}", bullet=True) for row in explained)]
+    )
 
 
 def _missing(results: Results) -> str:

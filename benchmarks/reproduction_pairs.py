@@ -11,6 +11,7 @@ import pandas as pd
 
 from benchmarks.reproduction_data import judged
 from benchmarks.reproduction_rows import CLEAN, Training, trainings
+from benchmarks.reproduction_words import filled
 from melascope import statistics
 from melascope.audit.protocol import Prepared
 from melascope.training import recipe as recipes
@@ -60,10 +61,13 @@ def section(found: Mapping[str, Any]) -> str:
     """Return the page's words and table of what `pairs` found; empty for nothing."""
     if not found:
         return ""
-    lines = [
+    said = (
         "The recipes that were trained on copies were judged by one fold of five. On the same photographs, in pairs "
         "(95 % intervals resample lesions and patients, and are those of this one training each; `--rows ours` of the "
-        "first command trains ours, with `--weights mobilenetv2_imagenet.npz` the champion too):",
+        "first command trains ours, with `--weights mobilenetv2_imagenet.npz` the champion too):"
+    )
+    lines = [
+        filled(said),
         "",
         f"| recipe | seed | ours | n | {' | '.join(f'ours less it, {words}' for words in SCORES.values())} |",
         "|" + "---|" * (4 + len(SCORES)),

@@ -190,3 +190,20 @@ def test_ours_stand_in_pairs_beside_recipes_trained_on_copies(generated, tmp_pat
     assert 0.1 < less["low"] < less["value"] < less["high"] < 0.9
     write_page(_with_record(tmp_path / "page.md"), {PAIRS: found})
     assert f"| {theirs.name} | 0 | `small-cnn` | {len(labels)} | +0." in (tmp_path / "page.md").read_text()
+
+
+def test_explanations_tell_the_numbers_of_the_record():
+    kept = json.loads((Path(__file__).parents[1] / "docs" / "reproduction.json").read_text(encoding="utf-8"))
+    rows = {row.name: row for row in ROWS}
+
+    def last(name: str, column: str) -> str:
+        return f"{kept[name]['0']['history'][column][-1]:.3f}".removeprefix("0")
+
+    plain, augmented = (rows[f"case-study-{name}"].ours.name for name in ("plain", "augmented"))
+    told = f"{last(plain, 'accuracy')} to {last(augmented, 'accuracy')}"
+    assert told in rows["case-study-augmented"].explained
+    row = rows["case-study-rebalanced"]
+    told = f"{last(row.clean.name, 'accuracy')} in training and {last(row.clean.name, 'tune_accuracy')} in validation"
+    assert told in row.explained
+    counted = kept[row.ours.name]["0"]["told"]
+    assert counted["photograph_in_train"] / counted["validation"] == pytest.approx(0.9, abs=0.05)
