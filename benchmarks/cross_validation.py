@@ -50,13 +50,17 @@ def main() -> None:
         parser.error("the seeds follow one another, such as 0 1 2")
     recipes: list[str] = options.recipes or ["small-cnn", "plain-cnn"]
     if options.field:
-        written = field_recipes(options.out / "recipes", options.precision, options.weights)
+        try:
+            written = field_recipes(options.out / "recipes", options.precision, options.weights)
+        except MelascopeError as error:
+            sys.exit(f"Error: {error}")
         unknown = sorted(set(options.recipes or ()) - set(written))
         if unknown:
-            parser.error(f"--field knows {', '.join(written)}; not {', '.join(unknown)}")
+            more = "" if options.weights else "; champion needs --weights"
+            parser.error(f"--field knows {', '.join(written)}; not {', '.join(unknown)}{more}")
         recipes = [written[name] for name in options.recipes or written]
-    elif options.write is not None:
-        parser.error("--write goes with --field")
+    elif options.write is not None or options.weights is not None or options.precision != "float32":
+        parser.error("--write, --weights and --precision go with --field")
     began = time.monotonic()
 
     def told(name: str, row: dict[str, float]) -> None:

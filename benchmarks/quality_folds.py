@@ -28,12 +28,13 @@ BINS: dict[str, tuple[float, ...]] = {
     "score": (0, 0.5, 0.7, 0.9, 0.999, 1.001),
     "lesion_share": (0, 0.035, 0.05, 0.1, 0.2, 0.4, 1.001),
     "cut": (0, 0.001, 0.12, 0.28, 1.001),
-    "smear": (0, 0.385, 0.4, 0.45, 0.5, 10),
+    "smear": (0, 0.38, 0.4, 0.45, 0.5, 10),
     "range": (0, 0.24, 0.3, 0.4, 0.6, 1.001),
     "hair": (0, 0.035, 0.1, 1.001),
 }
 """The score or a measure, and the edges between which photographs are judged together."""
-_FEWEST = 5
+_FEWEST = 10
+"""Lesions with a melanoma, below which a row is too small to judge."""
 
 
 def judged(folder: Path, images: Path) -> pd.DataFrame:
@@ -60,20 +61,24 @@ def scores(frame: pd.DataFrame) -> dict[str, Any]:
     """Return how melanoma is told among some photographs."""
     melanoma = (frame["diagnosis"] == "MEL").to_numpy()
     alerted, risk = frame["alerted"].to_numpy(dtype=bool), frame["risk"].to_numpy()
-    found: dict[str, Any] = {"n": len(frame), "melanomas": int(melanoma.sum())}
-    if found["melanomas"] < _FEWEST:
+    units = pd.factorize(frame["group"])[0]
+    of = {"sensitivity": melanoma, "specificity": ~melanoma}
+    lesions = {name: len(set(units[rows])) for name, rows in of.items()}
+    found: dict[str, Any] = {"n": len(frame), "melanomas": int(melanoma.sum()), "lesions": lesions["sensitivity"]}
+    if lesions["sensitivity"] < _FEWEST:
         return found
 
     def each(weights: np.ndarray) -> dict[str, np.ndarray]:
         sensitivity, specificity = statistics.rates(alerted, melanoma, weights)
         return {"sensitivity": sensitivity, "specificity": specificity, "auc": statistics.auc(risk, melanoma, weights)}
 
-    units = pd.factorize(frame["group"])[0]
-    drawn = statistics.bootstrap(each, units, melanoma.astype(int), draws=1000, seed=0, n=len(frame))
+    drawn = statistics.bootstrap(each, units, melanoma.astype(int), seed=0, n=len(frame))
     values = each(np.ones((len(frame), 1)))
-    return found | {
-        name: statistics.interval(drawn[name], float(values[name][0]), len(frame)).to_json() for name in values
-    }
+    lesions["auc"] = min(lesions.values())
+    for name, value in values.items():
+        n = int(of[name].sum()) if name in of else len(frame)
+        found[name] = statistics.interval(drawn[name], float(value[0]), n, lesions[name]).to_json()
+    return found
 
 
 def main() -> None:

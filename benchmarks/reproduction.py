@@ -40,6 +40,8 @@ OURS = "ours"
 
 def main() -> None:
     options = _options()
+    if options.weights is not None and not options.weights.is_file():
+        raise SystemExit(f"Error: --weights: {options.weights} is no file.")
     if options.limit or options.epochs:
         # A try on a few photographs must never be taken for a result.
         options.out = options.out / f"try-{options.limit}-{options.epochs}"
@@ -50,9 +52,12 @@ def main() -> None:
     if options.train:
         _train_all(options, results)
     if options.write is not None:
-        if any(options.out.glob("small-cnn.*/seed-*/predictions.npz")):
+        if any(options.out.glob("*/seed-*/predictions.npz")):
             prepared = protocols(options.data, options.authority)[1]["clean"]
-            results[PAIRS] = {**results.get(PAIRS, {}), **pairs(options.out, prepared, options.seeds)}
+            for name, seeds in pairs(options.out, prepared, options.seeds).items():
+                kept = results.setdefault(PAIRS, {}).setdefault(name, {})
+                for seed, found in seeds.items():
+                    kept[seed] = {**kept.get(seed, {}), **found}
         write_page(options.write, results)
         _write_json(_record(options.write), results, indent=None)
         print(f"Page: {options.write}", file=sys.stderr)

@@ -78,13 +78,14 @@ def section(path: Path) -> str:
     found: dict[str, Any] = told["recipes"]
     ours = [name for name in OURS if name in found]
     precisions = {one["precision"] for name, one in found.items() if name not in ours} or {"float32"}
+    said = (
+        f"Under `clean`, Test closed: {told['photographs']:,} photographs in {told['groups']:,} groups of lesion and "
+        f"patient, {told['folds']} folds, {plural(len(told['seeds']), 'repeat')}. All recipes stand on the same folds; "
+        "differences are taken fold by fold, with the corrected resampled t interval (95 %). An interval that contains "
+        "zero shows no difference."
+    )
     lines += [
-        filled(
-            f"Under `clean`, Test closed: {told['photographs']:,} photographs in {told['groups']:,} groups of lesion and "
-            f"patient, {told['folds']} folds, {plural(len(told['seeds']), 'repeat')}. All recipes stand on the same "
-            "folds; differences are taken fold by fold, with the corrected resampled t interval (95 %). An interval that "
-            "contains zero shows no difference."
-        ),
+        filled(said),
         "",
         "```sh",
         COMMAND.format(precision=" or ".join(sorted(precisions))),

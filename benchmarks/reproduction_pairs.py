@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmarks.reproduction_clean import OURS
 from benchmarks.reproduction_data import judged
 from benchmarks.reproduction_rows import CLEAN, Training, trainings
 from benchmarks.reproduction_words import filled
@@ -48,12 +49,10 @@ def pairs(folder: Path, prepared: Prepared, seeds: list[int]) -> dict[str, Any]:
         groups = judged(prepared, CLEAN, seed)["group"]
         for training in copied():
             theirs = _said(folder / training.name / f"seed-{seed}")
-            for mine in ("small-cnn", "champion"):
-                for path in sorted(folder.glob(f"{mine}.{CLEAN.slug}.*")):
-                    said = _said(path / f"seed-{seed}")
-                    if theirs is not None and said is not None:
-                        less = _less(said, theirs, groups)
-                        found.setdefault(training.name, {}).setdefault(str(seed), {})[mine] = less
+            for mine in OURS:
+                said = _said(folder / f"{mine}.{CLEAN.slug}.{recipes.load(mine).schedule.epochs}" / f"seed-{seed}")
+                if theirs is not None and said is not None:
+                    found.setdefault(training.name, {}).setdefault(str(seed), {})[mine] = _less(said, theirs, groups)
     return found
 
 
@@ -109,4 +108,7 @@ def _less(
 
     values = scores(np.ones((len(labels), 1)))
     drawn = statistics.bootstrap(scores, pd.factorize(groups)[0], labels, 2000, 0, len(labels))
-    return {name: statistics.interval(drawn[name], float(values[name][0]), len(labels)).to_json() for name in SCORES}
+    return {
+        name: statistics.interval(drawn[name], float(values[name][0]), len(labels), proportion=False).to_json()
+        for name in SCORES
+    }

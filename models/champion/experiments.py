@@ -17,6 +17,7 @@ import argparse
 import json
 import sys
 import time
+import tomllib
 from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
@@ -64,7 +65,8 @@ def train(name: str, fold: int, frame: pd.DataFrame, made: Recipe, folder: Path,
     """
     record = folder / "result.json"
     if record.exists():
-        if json.loads(record.read_text(encoding="utf-8"))["recipe"] != made.dumps():
+        before = recipe.parse(tomllib.loads(json.loads(record.read_text(encoding="utf-8"))["recipe"]))
+        if before.model_dump(exclude={"expected"}) != made.model_dump(exclude={"expected"}):
             raise SystemExit(f"{folder} holds another recipe. Choose another folder with --out.")
         return
     packed = pack(frame, made.geometry, environment.cache_folder(), threads=environment.threads())
@@ -127,6 +129,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--against", type=Path, help="folder of another idea that has not seen ISIC 2017 either")
     parser.add_argument("--no-train", dest="train", action="store_false")
     options = parser.parse_args(arguments)
+    if options.against is not None:
+        seen = [name for name in (*options.ideas, options.against.name) if name in IDEAS and IDEAS[name].others]
+        if seen:
+            parser.error(f"--against is of photographs abroad, and {', '.join(seen)} learnt from them")
+        absent = options.against / f"fold-{options.folds[0]}" / "said.parquet"
+        if not absent.exists():
+            parser.error(f"--against: {absent} does not exist")
     backend.load(environment.threads())
     frame = photographs(options.table)
     results = []

@@ -131,30 +131,42 @@ def judge(name: str, folds: Sequence[int], out: Path, views: bool = False, draws
 
 
 def apart(one: Path, other: Path, views: bool, draws: int = 1000) -> dict[str, Any]:
-    """Return by how much one network's melanoma AUC on ISIC 2017 is above another's, paired on the photographs.
+    """Return by how much one network's melanoma AUC is above another's, paired on the photographs.
+
+    `stranger_less` is that on ISIC 2017 and `home_less` that on the fold of HAM10000, `stranger_natural_less` and
+    `home_natural_less` those of the probabilities weighed to how frequent the classes are.
 
     Args:
         one: The folder of a fold of an idea that never saw ISIC 2017.
-        other: The folder of the other's.
+        other: The folder of the same fold of the other's.
         views: Whether a photograph's logits are the mean of its four mirror images'.
         draws: Of lesions, for the interval.
     """
     first, second = (_told(folder, views) for folder in (one, other))
-    both = first[first["source"] == ISIC2017].merge(second[["image_id", "risk", "natural"]], on="image_id")
+    found: dict[str, Any] = {}
+    for name, source in (("stranger", ISIC2017), ("home", HAM)):
+        asked = first[first["source"] == source]
+        both = asked.merge(second[["image_id", "risk", "natural"]], on="image_id", validate="one_to_one")
+        if len(both) != len(asked):
+            raise SystemExit(f"{one} and {other} were asked about other photographs.")
+        found |= {f"{name}{end}_less": less for end, less in _paired(both, draws).items()}
+    return found
+
+
+def _paired(both: pd.DataFrame, draws: int) -> dict[str, Any]:
     yes = (both["diagnosis"] == "MEL").to_numpy()
 
     def less(w: Any) -> dict[str, Any]:
         return {
-            key: statistics.auc(both[f"{key}_x"].to_numpy(), yes, w)
+            end: statistics.auc(both[f"{key}_x"].to_numpy(), yes, w)
             - statistics.auc(both[f"{key}_y"].to_numpy(), yes, w)
-            for key in ("risk", "natural")
+            for key, end in (("risk", ""), ("natural", "_natural"))
         }
 
-    values = less(np.ones((len(yes), 1)))
     drawn = statistics.bootstrap(less, pd.factorize(both["group"])[0], yes.astype(int), draws, 0, len(yes))
     return {
-        f"stranger{end}_less": statistics.interval(drawn[key], float(values[key][0]), len(yes)).to_json()
-        for key, end in (("risk", ""), ("natural", "_natural"))
+        end: statistics.interval(drawn[end], float(value[0]), len(yes), proportion=False).to_json()
+        for end, value in less(np.ones((len(yes), 1))).items()
     }
 
 

@@ -29,7 +29,7 @@ from melascope.training import backend
 from models.champion.experiments import photographs, resolved
 from models.champion.gather import HAM
 from models.champion.ideas import IDEAS
-from models.champion.judging import CLASSES
+from models.champion.judging import CLASSES, sampled
 from models.champion.learner import Learner
 
 DRAWS = 1000
@@ -40,7 +40,10 @@ def risks(name: str, frame: pd.DataFrame, weights: Path, out: Path) -> NDArray[n
 
     They are weighed to how frequent the classes are in training, as a bundle's calibration does.
     """
-    made = resolved(IDEAS[name], weights, None, None)
+    idea = IDEAS[name]
+    if idea.begins is not None or idea.taught:
+        raise SystemExit(f"{name} begins from another training, or is taught by one: it cannot be turned round.")
+    made = resolved(idea, weights, None, None)
     of_ham, learnt = sides(frame)
     labels = frame["diagnosis"].map({code: i for i, code in enumerate(CLASSES)}).to_numpy(dtype=np.int64)
     packed = pack(frame, made.geometry, environment.cache_folder(), threads=environment.threads())
@@ -49,11 +52,11 @@ def risks(name: str, frame: pd.DataFrame, weights: Path, out: Path) -> NDArray[n
         if done % 100 == 0 and done:
             print(f"{name}: {done}/{total}", file=sys.stderr, flush=True)
 
-    learner = Learner(made, packed.images, labels, told)
+    learner = Learner(made, packed.images if idea.prepare is None else idea.prepare(packed.images), labels, told)
     learner.learn(learnt, out / name)
     p = statistics.softmax(np.mean(learner.logits(out / name, np.flatnonzero(of_ham)), axis=0).astype(float))
     counts = np.bincount(labels[learnt], minlength=len(CLASSES)).astype(float)
-    natural = p * counts**0.5  # classes were drawn by the square root of their numbers
+    natural = p / np.maximum(sampled(made, counts), 1e-9) * counts
     return np.asarray(natural[:, 0] / natural.sum(axis=1))
 
 
@@ -74,7 +77,8 @@ def compared(risk: Mapping[str, NDArray[np.float64]], melanoma: NDArray[np.bool_
     values = scores(np.ones((len(melanoma), 1)))
     drawn = statistics.bootstrap(scores, pd.factorize(groups)[0], melanoma.astype(int), DRAWS, 0, len(melanoma))
     return {
-        key: statistics.interval(drawn[key], float(value[0]), len(melanoma)).to_json() for key, value in values.items()
+        key: statistics.interval(drawn[key], float(value[0]), len(melanoma), proportion=" less " not in key).to_json()
+        for key, value in values.items()
     }
 
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import itertools
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -367,3 +369,10 @@ def test_windows_run_over_one_row_of_pixels():
     image = np.arange(30, dtype=float).reshape(5, 6)
     assert (framed(image, 2, 3) == np.pad(image, ((2, 2), (3, 3)), mode="edge")).all()
     assert windowed_means(image, 3) == pytest.approx(image[1:-1, 1:-1])
+
+
+def test_the_page_tells_the_limits():
+    page = (Path(__file__).parents[2] / "docs" / "quality.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| [^|]+ \| `(\w+)` \| ([\d.]+) \| ([\d.]+) \| ([\d.]+)", page, re.MULTILINE)
+    told = [(kind, name, *(float(value) for value in values)) for kind, name, *values in rows]
+    assert told == [(limit.kind, limit.measure, limit.noticed, limit.worst, limit.weight) for limit in LIMITS]

@@ -166,10 +166,10 @@ def _kinds() -> list[str]:
         "",
         "- **A diagnosis that was never trained is not found as unknown.** It is called by one of the known names, and "
         "often looks more ordinary than they do: novelty is no protection against a rare lesion (`docs/novelty.md`).",
-        "- Little light, hair, ink, motion, a distant lesion and a black frame change most answers, slight blur and "
-        "fewer pixels few (`docs/quality.md`). Underexposure is often not told, for the sake of dark skin.",
-        "- A melanoma is missed more often in a photograph that is too poor, which is referred where nothing alerts; "
-        "but most that are missed are in photographs with nothing wrong (`docs/quality.md`).",
+        "- Little light, hair, ink, strong motion, a distant lesion and a black frame change many answers, slight blur "
+        "and fewer pixels few (`docs/quality.md`). Underexposure is often not told, for the sake of dark skin.",
+        "- The quality score tells of few errors: most melanomas that are missed are in photographs with nothing wrong "
+        "(`docs/quality.md`).",
         "- Real clinical photographs, taken without a dermatoscope, were not measured; simulated ones are mostly, not "
         "always, recognised (`docs/novelty.md`).",
         "- A heat map shows what moved the network, not what is right; heat on a ruler or in a corner is a reason to "
