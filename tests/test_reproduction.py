@@ -133,7 +133,7 @@ def test_the_page_says_what_is_reproduced_and_draws_the_waterfall(tmp_path: Path
     write_page(tmp_path / "page.md", _results(0.5))
     page = (tmp_path / "page.md").read_text()
     assert "| 0.499 | 0.500 (0.451 to 0.549) | yes, within sampling error |" in page
-    assert "| 0.828 | 0.500 (0.451 to 0.549) | no: ours is lower |" in page
+    assert "| 0.828 | 0.500 (0.451 to 0.549) | no: ours is lower; explained below |" in page
     assert "not as said (training is +0.00 above validation)" in page
     # A difference whose interval contains zero shows nothing either way.
     assert "not shown (+0.000 (-0.069 to +0.069) to case-study-plain)" in page
@@ -207,3 +207,7 @@ def test_explanations_tell_the_numbers_of_the_record():
     assert told in row.explained
     counted = kept[row.ours.name]["0"]["told"]
     assert counted["photograph_in_train"] / counted["validation"] == pytest.approx(0.9, abs=0.05)
+    row = rows["saktisaurav-rebalanced-30"]
+    last_ten = kept[row.ours.name]["0"]["history"]["tune_accuracy"][26:]
+    lowest, highest = (f"{value:.3f}".removeprefix("0") for value in (min(last_ten), max(last_ten)))
+    assert f"swings from {lowest} to {highest}" in row.explained
