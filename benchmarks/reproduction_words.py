@@ -40,7 +40,8 @@ READING = (
     f"epochs are as published. Copies are made after the division, of what is trained on alone, {_AFTER} per "
     "class where a fifth is held out, so that as many are trained on as before.",
     "Networks and settings are those that the projects describe; what none of them gives, such as the seed, "
-    "and the rate where it is the framework's default, is the default here.",
+    "and the rate where it is the framework's default, is the default here. Where a description can be read in two "
+    "ways, the row is the one that came nearer to what was published, and the other stands beside it.",
     "One thing more was published without a number: a demo that names the diagnosis of one image. That is "
     "`melascope predict`.",
 )
