@@ -150,7 +150,7 @@ def one(
     checkpoint.write(folder / "predictions.npz", arrays)
     found = {
         "seed": seed,
-        "recipe": recipe.dumps(),
+        "recipe": portable(recipe).dumps(),
         "precision": recipe.schedule.precision,
         "epochs": recipe.schedule.epochs,
         "classes": list(given.classes),
@@ -169,6 +169,15 @@ def one(
     backend.load().utils.clear_session()
     gc.collect()
     return found
+
+
+def portable(recipe: Recipe) -> Recipe:
+    """Return a recipe whose weights are named by their file alone: where that lies is one machine's affair."""
+    file = recipe.network.weights_file
+    if file is None:
+        return recipe
+    # Not by `replace`, which asks for the file.
+    return recipe.model_copy(update={"network": recipe.network.model_copy(update={"weights": file.name})})
 
 
 def cost(training: Training, epochs: int | None = None) -> float:

@@ -211,3 +211,16 @@ def test_explanations_tell_the_numbers_of_the_record():
     last_ten = kept[row.ours.name]["0"]["history"]["tune_accuracy"][26:]
     lowest, highest = (f"{value:.3f}".removeprefix("0") for value in (min(last_ten), max(last_ten)))
     assert f"swings from {lowest} to {highest}" in row.explained
+
+
+def test_the_record_names_weights_by_their_file_alone(tmp_path: Path):
+    from benchmarks.reproduction import portable
+
+    weights = tmp_path / "weights.npz"
+    np.savez(weights, mobilenetv20_features_conv0_weight=np.zeros(1))  # a recipe asks for the name alone
+    told = portable(recipes.load("champion").replace(network={"weights": str(weights)})).dumps()
+    assert 'weights = "weights.npz"' in told
+    assert str(tmp_path) not in told
+    assert portable(recipes.load("small-cnn")) == recipes.load("small-cnn")
+    kept = (Path(__file__).parents[1] / "docs" / "reproduction.json").read_text(encoding="utf-8")
+    assert 'weights = \\"/' not in kept
