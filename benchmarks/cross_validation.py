@@ -2,17 +2,13 @@
 
     python -m benchmarks.cross_validation DATA --authority CSV ... --out FOLDER [--recipes small-cnn plain-cnn]
         [--folds 3] [--seeds 0 1] [--json FILE]
-    python -m benchmarks.cross_validation DATA --authority CSV ... --out FOLDER --field [--recipes NAME ...]
-        [--weights mobilenetv2_imagenet.npz] [--precision bfloat16] [--write docs/reproduction_clean.json]
 
 The same as `melascope cross-validate`, with its report and its folder; here for the rows of the README. Uses the
 photographs that the protocol `clean` keeps outside the Test folder: the test stays closed. All recipes are scored on
 the same folds; whole groups (photograph, lesion, patient) stay in one fold. Repeat the command to go on where it was
 stopped.
 
-`--field` takes the recipes of docs/reproduction.md, with their epochs and in the given precision, and ours beside
-them: `small-cnn`, the default, and with `--weights` the `champion`, each as it is. `--write` leaves what
-`benchmarks.reproduction --write` puts into that page.
+The recipes of docs/reproduction.md are compared by `python -m benchmarks.field`.
 """
 
 from __future__ import annotations
@@ -24,7 +20,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.reproduction_clean import OURS, field_recipes, record
 from melascope.errors import MelascopeError
 from melascope.training.cross_validated import CrossValidated, cross_validate_data
 
@@ -36,11 +31,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--authority", type=Path, nargs="*", default=[])
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--recipes", nargs="+", default=None, help="small-cnn and plain-cnn; with --field all of it")
-    parser.add_argument("--field", action="store_true", help="the recipes of docs/reproduction.md, and ours")
-    parser.add_argument("--weights", type=Path, help="with --field: of the champion's network")
-    parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32", help="with --field")
-    parser.add_argument("--write", type=Path, help="with --field: the record beside the page")
+    parser.add_argument("--recipes", nargs="+", default=["small-cnn", "plain-cnn"])
     parser.add_argument("--folds", type=int, default=3)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="One after the other, such as 0 1.")
     parser.add_argument("--json", type=Path)
@@ -48,19 +39,6 @@ def main() -> None:
     first, repeats = options.seeds[0], len(options.seeds)
     if options.seeds != list(range(first, first + repeats)):
         parser.error("the seeds follow one another, such as 0 1 2")
-    recipes: list[str] = options.recipes or ["small-cnn", "plain-cnn"]
-    if options.field:
-        try:
-            written = field_recipes(options.out / "recipes", options.precision, options.weights)
-        except MelascopeError as error:
-            sys.exit(f"Error: {error}")
-        unknown = sorted(set(options.recipes or ()) - set(written))
-        if unknown:
-            more = "" if options.weights else "; champion needs --weights"
-            parser.error(f"--field knows {', '.join(written)}; not {', '.join(unknown)}{more}")
-        recipes = [written[name] for name in options.recipes or written]
-    elif options.write is not None or options.weights is not None or options.precision != "float32":
-        parser.error("--write, --weights and --precision go with --field")
     began = time.monotonic()
 
     def told(name: str, row: dict[str, float]) -> None:
@@ -70,7 +48,7 @@ def main() -> None:
 
     try:
         found = cross_validate_data(
-            options.data, options.out, recipes, options.folds, repeats, first,
+            options.data, options.out, options.recipes, options.folds, repeats, first,
             on_fold=told, authority=options.authority,
         )  # fmt: skip
     except MelascopeError as error:
@@ -81,8 +59,6 @@ def main() -> None:
     for name, d in report["differences"].items():
         if d["value"] is not None:
             print(f"{name}: {d['value']:+.3f} (95 % interval {d['low']:+.3f} to {d['high']:+.3f})")
-    if options.write is not None:
-        options.write.write_text(json.dumps(record(found.result, OURS), indent=1) + "\n", encoding="utf-8")
     if options.json is not None:
         options.json.write_text(json.dumps(report, indent=1), encoding="utf-8")
 

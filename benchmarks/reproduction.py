@@ -7,7 +7,7 @@ Trains what is missing in FOLDER, the first seed and the cheapest first, and add
 Stop it at any moment and repeat the command: it goes on after the last finished epoch. `--write` makes the page and
 its plot of what is there, and a JSON with all results beside it, from which another machine goes on; with `--no-train`
 also while another process is training. Row names are those of the page; `ours` are the default recipe and, with
-`--weights mobilenetv2_imagenet.npz`, the champion, on the fold that judges the recipes trained on copies.
+`--weights mobilenetv2_imagenet.npz`, our pretrained ones, on the fold that judges the recipes trained on copies.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmarks.field_record import portable
 from benchmarks.reproduction_data import Material, Parts, material, parts, protocols
 from benchmarks.reproduction_page import PAIRS, write_page
-from benchmarks.reproduction_pairs import ours, pairs
-from benchmarks.reproduction_rows import ROWS, WATERFALL, Training, trainings
+from benchmarks.reproduction_pairs import first_choices, ours, pairs
+from benchmarks.reproduction_rows import CLEAN, ROWS, WATERFALL, Training, trainings
 from melascope import environment
 from melascope.errors import MelascopeError
 from melascope.training import backend, checkpoint
@@ -52,9 +53,9 @@ def main() -> None:
     if options.train:
         _train_all(options, results)
     if options.write is not None:
-        if any(options.out.glob("*/seed-*/predictions.npz")):
+        if any("said" in result for seeds in _collected(options.out).values() for result in seeds.values()):
             prepared = protocols(options.data, options.authority)[1]["clean"]
-            for name, seeds in pairs(options.out, prepared, options.seeds).items():
+            for name, seeds in pairs(results, prepared, options.seeds).items():
                 kept = results.setdefault(PAIRS, {}).setdefault(name, {})
                 for seed, found in seeds.items():
                     kept[seed] = {**kept.get(seed, {}), **found}
@@ -72,7 +73,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rows", nargs="+", choices=names, metavar="NAME")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
-    parser.add_argument("--weights", type=Path, help="of the champion's network, for ours")
+    parser.add_argument("--weights", type=Path, help="of our pretrained networks, for ours")
     parser.add_argument("--write", type=Path)
     parser.add_argument("--no-train", dest="train", action="store_false")
     parser.add_argument("--epochs", type=int, help=argparse.SUPPRESS)
@@ -171,15 +172,6 @@ def one(
     return found
 
 
-def portable(recipe: Recipe) -> Recipe:
-    """Return a recipe whose weights are named by their file alone: where that lies is one machine's affair."""
-    file = recipe.network.weights_file
-    if file is None:
-        return recipe
-    # Not by `replace`, which asks for the file.
-    return recipe.model_copy(update={"network": recipe.network.model_copy(update={"weights": file.name})})
-
-
 def cost(training: Training, epochs: int | None = None) -> float:
     """Return the work of a training in arbitrary units: multiplications of its convolutions and first dense layer."""
     recipe = training.resolved("float32", epochs)
@@ -213,10 +205,12 @@ def _history(history: pd.DataFrame) -> dict[str, list[float | None]]:
 
 
 def _collected(folder: Path) -> dict[str, Any]:
-    """Return every result in a folder, by training and seed."""
+    """Return every result in a folder, by training and seed, with what was said of the fold."""
     found: dict[str, Any] = {}
     for path in sorted(folder.glob("*/seed-*/result.json")):
         result = json.loads(path.read_text(encoding="utf-8"))
+        if f".{CLEAN.labels}-{CLEAN.held}" in path.parent.parent.name:
+            result["said"] = first_choices(path.parent)
         found.setdefault(path.parent.parent.name, {})[str(result["seed"])] = result
     return found
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.reproduction_clean import section
+from benchmarks.field_record import section
 from benchmarks.reproduction_pairs import section as in_pairs
 from benchmarks.reproduction_plot import Bar, waterfall
 from benchmarks.reproduction_rows import ROWS, STEPS, WATERFALL, Row, Training, trainings
@@ -144,12 +144,6 @@ def _current(results: Results) -> tuple[Results, list[str]]:
     return fresh, stale
 
 
-def _command(results: Results) -> str:
-    """Return the command that goes on with these results: their precision is a part of it."""
-    precisions = [result["precision"] for seeds in results.values() for result in seeds.values()]
-    return f"{COMMAND} --precision {precisions[0]}" if precisions else COMMAND
-
-
 def _plain(recipe: recipes.Recipe) -> Any:
     return recipe.model_dump(mode="json", exclude={"name", "description", "expected"})
 
@@ -162,7 +156,7 @@ def _head(results: Results, stale: list[str]) -> str:
         filled(HEAD),
         "",
         "```sh",
-        _command(results),
+        COMMAND,
         "```",
         "",
         filled(COMMANDS),
@@ -176,12 +170,18 @@ def _head(results: Results, stale: list[str]) -> str:
         lines += [
             "",
             f"Last result: {max(result['date'] for result in every)}, {machine['processor']}, "
-            f"{plural(machine['cores'], 'core')}, {versions}, {'/'.join(sorted({r['precision'] for r in every}))}; "
-            f"{done} of {len(trainings())} trainings done, {seconds / 3600:.1f} hours.",
+            f"{plural(machine['cores'], 'core')}, {versions}; {done} of {len(trainings())} trainings done, "
+            f"{seconds / 3600:.1f} hours{_precisions(every)}.",
         ]
     if stale:
         lines += ["", f"Left out, since the recipe has changed since: {', '.join(stale)}."]
     return "\n".join(lines)
+
+
+def _precisions(every: list[Results]) -> str:
+    """Return how many trainings were not in float32, in words."""
+    others = sum(1 for result in every if result["precision"] != "float32")
+    return f"; {others:,} of {len(every):,} with seeds counted in bfloat16 (`--precision bfloat16`)" if others else ""
 
 
 def _table(results: Results) -> str:
@@ -228,7 +228,7 @@ def _why(path: Path, results: Results) -> str:
             lines += [filled(words(found[min(found)]["told"])), ""]
     bars = [(step, ours(results, step.training, step.part)) for step in STEPS]
     if any(found is None for _, found in bars):
-        lines.append(f"The waterfall is not computed yet: `{_command(results)} --rows {WATERFALL}`.")
+        lines.append(f"The waterfall is not computed yet: `{COMMAND} --rows {WATERFALL}`.")
         return "\n".join(lines)
     drawn = [Bar(step.label, found.values, found.photographs) for step, found in bars if found is not None]
     seeds = min(len(bar.values) for bar in drawn)
@@ -281,4 +281,4 @@ def _missing(results: Results) -> str:
     missing += [WATERFALL] if any(step.training.name not in results for step in STEPS) else []
     if not missing:
         return ""
-    return "\n".join(["## Not computed yet", "", "```sh", f"{_command(results)} --rows {' '.join(missing)}", "```"])
+    return "\n".join(["## Not computed yet", "", "```sh", f"{COMMAND} --rows {' '.join(missing)}", "```"])

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.reproduction_clean import OURS
+from benchmarks.field_record import OURS
 from benchmarks.reproduction_data import judged
 from benchmarks.reproduction_rows import CLEAN, Training, trainings
 from benchmarks.reproduction_words import filled
@@ -21,12 +21,12 @@ SCORES = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy"}
 
 
 def ours(weights: Path | None) -> list[Training]:
-    """Return our recipes, trained without the fold: the default, and with weights for its network the champion."""
-    chosen = [Training("small-cnn", CLEAN, recipes.load("small-cnn").schedule.epochs, as_is=True)]
-    if weights is not None:
-        given: dict[str, dict[str, object]] = {"network": {"weights": str(weights.resolve())}}
-        chosen.append(Training("champion", CLEAN, recipes.load("champion").schedule.epochs, given, as_is=True))
-    return chosen
+    """Return our recipes, trained without the fold: the default, and with weights those of a pretrained network."""
+    given: dict[str, dict[str, object]] = {"network": {"weights": str(weights.resolve())}} if weights else {}
+    return [
+        Training(name, CLEAN, recipes.load(name).schedule.epochs, given if name != OURS[0] else {}, as_is=True)
+        for name in (OURS if weights else OURS[:1])
+    ]
 
 
 def copied() -> Iterator[Training]:
@@ -36,11 +36,25 @@ def copied() -> Iterator[Training]:
             yield training
 
 
-def pairs(folder: Path, prepared: Prepared, seeds: list[int]) -> dict[str, Any]:
+def first_choices(folder: Path) -> dict[str, str]:
+    """Return `labels` and `choices` of a training on the fold, a digit for each photograph; empty where none are kept.
+
+    Args:
+        folder: Of the training, with `predictions.npz`.
+    """
+    path = folder / "predictions.npz"
+    if not path.exists():
+        return {}
+    with np.load(path, allow_pickle=False) as arrays:
+        found = {"labels": arrays["validation_labels"], "choices": arrays["validation_logits"].argmax(axis=1)}
+    return {name: "".join(str(int(place)) for place in places) for name, places in found.items()}
+
+
+def pairs(results: Mapping[str, Any], prepared: Prepared, seeds: list[int]) -> dict[str, Any]:
     """Return by training, seed and recipe of ours by how much ours is better, as far as both are trained.
 
     Args:
-        folder: Of all trainings, each with `seed-N/predictions.npz`.
+        results: Of all trainings, by name and seed; those on the fold have `said`, as `first_choices` gives it.
         prepared: The data set under `clean`.
         seeds: Which to compare.
     """
@@ -48,9 +62,9 @@ def pairs(folder: Path, prepared: Prepared, seeds: list[int]) -> dict[str, Any]:
     for seed in seeds:
         groups = judged(prepared, CLEAN, seed)["group"]
         for training in copied():
-            theirs = _said(folder / training.name / f"seed-{seed}")
+            theirs = _said(results, training.name, seed)
             for mine in OURS:
-                said = _said(folder / f"{mine}.{CLEAN.slug}.{recipes.load(mine).schedule.epochs}" / f"seed-{seed}")
+                said = _said(results, f"{mine}.{CLEAN.slug}.{recipes.load(mine).schedule.epochs}", seed)
                 if theirs is not None and said is not None:
                     found.setdefault(training.name, {}).setdefault(str(seed), {})[mine] = _less(said, theirs, groups)
     return found
@@ -63,7 +77,7 @@ def section(found: Mapping[str, Any]) -> str:
     said = (
         "The recipes that were trained on copies were judged by one fold of five. On the same photographs, in pairs "
         "(95 % intervals resample lesions and patients, and are those of this one training each; `--rows ours` of the "
-        "first command trains ours, with `--weights mobilenetv2_imagenet.npz` the champion too):"
+        "first command trains ours, with `--weights mobilenetv2_imagenet.npz` all of them):"
     )
     lines = [
         filled(said),
@@ -80,13 +94,13 @@ def section(found: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _said(folder: Path) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return labels `(n,)` and first choices `(n,)` on the fold, or None where it is not trained yet."""
-    path = folder / "predictions.npz"
-    if not path.exists():
+def _said(results: Mapping[str, Any], name: str, seed: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return labels `(n,)` and first choices `(n,)` on the fold, or None where they are not kept."""
+    said = results.get(name, {}).get(str(seed), {}).get("said")
+    if not said:
         return None
-    with np.load(path, allow_pickle=False) as arrays:
-        return arrays["validation_labels"], arrays["validation_logits"].argmax(axis=1)
+    labels, choices = (np.array([int(digit) for digit in said[key]], dtype=np.int64) for key in ("labels", "choices"))
+    return labels, choices
 
 
 def _less(

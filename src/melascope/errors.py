@@ -12,6 +12,10 @@ class MelascopeError(Exception):
     """Base of every error that a user can mend."""
 
 
+class MelascopeWarning(UserWarning):
+    """Something that a user should know while work goes on; the command line shows it as a note."""
+
+
 class DataError(MelascopeError):
     """A data set, table or label file cannot be used."""
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import json
+import warnings
 
 import pytest
 
 from melascope.cli import console
 from melascope.cli.main import COMMANDS, _os_error, _run, cli
 from melascope.cli.run import spellings
-from melascope.errors import DataError
+from melascope.errors import DataError, MelascopeWarning
 
 
 @pytest.fixture(autouse=True)
@@ -209,3 +210,19 @@ def test_progress_on_a_pipe_is_a_line_per_stage(capsys):
     assert said[1].startswith("packing: done")
     assert said[2] == "training (2) ..."
     assert len(said) == 3
+
+
+def test_what_a_user_should_know_is_a_note_and_other_warnings_stay_as_they_are(monkeypatch, capsys):
+    def told(*args, **kwargs):
+        warnings.warn("Ten times slower.", MelascopeWarning, stacklevel=1)
+        with pytest.warns(UserWarning, match="of another"):
+            warnings.warn("of another", stacklevel=1)
+        return 0
+
+    monkeypatch.setattr(cli, "main", told)
+    before = warnings.showwarning
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", MelascopeWarning)
+        assert _run([]) == 0
+        assert capsys.readouterr().err == "Note: Ten times slower.\n"
+    assert warnings.showwarning is before

@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from melascope.errors import DataError, RunError
-from melascope.training import networks
+from melascope import environment
+from melascope.errors import DataError, MelascopeWarning, RunError
+from melascope.training import backend, networks
 from melascope.training import recipe as recipes
 from melascope.training.fit import HISTORY, fingerprint, fit, predict_logits
 
@@ -324,3 +325,13 @@ def test_threads_cannot_be_changed_afterwards(
         fit(tiny, *photos.arguments, tmp_path, threads=7)
     with pytest.raises(RunError, match="not possible"):
         fit(tiny, *photos.arguments, tmp_path, threads=0)
+
+
+def test_a_processor_without_bfloat16_is_told_of_before_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "bfloat16", lambda: False)
+    with pytest.warns(MelascopeWarning, match="ten times slower than float32; set precision"):
+        backend.warn_of_precision("bfloat16")
+    backend.warn_of_precision("float32")
+    for known in (True, None):
+        monkeypatch.setattr(environment, "bfloat16", lambda known=known: known)
+        backend.warn_of_precision("bfloat16")

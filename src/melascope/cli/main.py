@@ -6,15 +6,19 @@ bad input, 130 stopped by the user.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib
 import os
 import sys
+import warnings
+from collections.abc import Iterator
+from typing import Any
 
 import click
 
 from melascope.cli import console
-from melascope.errors import MelascopeError
+from melascope.errors import MelascopeError, MelascopeWarning
 
 COMMANDS = {
     "run": "run",
@@ -67,6 +71,29 @@ def main() -> None:
 
 
 def _run(arguments: list[str]) -> int:
+    with _noted():
+        return _code(arguments)
+
+
+@contextlib.contextmanager
+def _noted() -> Iterator[None]:
+    """Show what a user should know as a note, and all other warnings as Python does."""
+    plain = warnings.showwarning
+
+    def shown(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        if issubclass(category, MelascopeWarning):
+            console.warn(str(message))
+        else:
+            plain(message, category, *place, **more)
+
+    warnings.showwarning = shown
+    try:
+        yield
+    finally:
+        warnings.showwarning = plain
+
+
+def _code(arguments: list[str]) -> int:
     try:
         code = cli.main(args=arguments, standalone_mode=False)
         return code if isinstance(code, int) else 0

@@ -11,10 +11,11 @@ import logging
 import os
 import sys
 import tempfile
+import warnings
 from types import ModuleType
 
 from melascope import environment
-from melascope.errors import MissingExtraError, RunError
+from melascope.errors import MelascopeWarning, MissingExtraError, RunError
 
 _THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -78,6 +79,24 @@ def load(threads: int | None = None) -> ModuleType:
     logging.getLogger("tensorflow").addFilter(lambda record: record.levelno >= logging.ERROR)
     module: ModuleType = keras
     return module
+
+
+def warn_of_precision(precision: str) -> None:
+    """Warn where bfloat16 is asked of a processor that has none and must imitate it: some ten times slower.
+
+    Args:
+        precision: Of the recipe: `float32` or `bfloat16`.
+    """
+    if precision != "bfloat16" or environment.bfloat16() is not False:
+        return
+    if load().distribution.list_devices("gpu"):
+        return
+    warnings.warn(
+        "This processor does not compute in bfloat16 and imitates it, some ten times slower than float32; "
+        'set precision = "float32" in the recipe\'s [schedule].',
+        MelascopeWarning,
+        stacklevel=3,
+    )
 
 
 def _cores() -> int:

@@ -95,6 +95,7 @@ def fit(
     check_targets(targets, rows_train, (len(images), len(classes)))
     folder = Path(out)
     keras = backend.load(threads)
+    backend.warn_of_precision(recipe.schedule.precision)
     from melascope.training import checkpoint, networks, schedule
     from melascope.training.callbacks import Epochs
 

@@ -23,7 +23,7 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
-from melascope.errors import MelascopeError
+from melascope.errors import MelascopeError, MelascopeWarning
 from melascope.training.run_folder import write_text
 from melascope.training.tracking_scores import judged
 from melascope.training.tracking_uri import artifacts, check, look, place, reason
@@ -216,7 +216,7 @@ class _Mlflow(Tracker):
         first = self.trouble is None
         self.trouble = f"Not everything could be logged to {self._name}: {why}."
         if first:
-            warnings.warn(f"{self.trouble} The training goes on.", stacklevel=4)
+            warnings.warn(f"{self.trouble} The training goes on.", MelascopeWarning, stacklevel=4)
 
 
 def _client(uri: str) -> Any:
