@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -300,3 +301,21 @@ def test_the_other_way_round_nothing_stands_on_both_sides_and_differences_are_pa
     less = found["second less first"]
     assert less["value"] == pytest.approx(found["second"]["value"] - found["first"]["value"])
     assert 0 < less["low"] < less["value"] < less["high"]
+
+
+def test_a_candidate_is_made_without_a_look_at_what_is_closed(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(make, "melascope", lambda *words: asked.append([str(word) for word in words]))
+    recipe = SimpleNamespace(replace=lambda **_: SimpleNamespace(dumps=lambda: ""))
+    monkeypatch.setattr(make.recipe, "load", lambda name: recipe)
+    monkeypatch.setattr(make, "gathered", lambda data, out: tmp_path / "clean.parquet")
+    shipped = []
+    monkeypatch.setattr(make, "ship", lambda run: shipped.append(run))
+    make.main(["DATA", "--weights", "w.npz", "--out", str(tmp_path / "OUT"), "--keep-closed", "--epochs", "3"])
+    assert [words[:2] for words in asked[-2:]] == [
+        ["train", str(tmp_path / "clean.parquet")],
+        ["export", str(tmp_path / "OUT" / "run")],
+    ]
+    assert asked[-2][-2:] == ["--epochs", "3"]
+    assert not any(words[0] in ("run", "evaluate") for words in asked)
+    assert not shipped

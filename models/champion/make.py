@@ -1,6 +1,7 @@
 """Make the champion: gather, audit, split, train, calibrate, judge, and put it into `models/melascope-champion`.
 
-    python -m models.champion.make DATA --weights mobilenetv2_imagenet.npz --out FOLDER [--epochs N] [--no-ship]
+    python -m models.champion.make DATA --weights mobilenetv2_imagenet.npz --out FOLDER
+        [--epochs N] [--no-ship | --keep-closed]
 
 DATA holds the photographs and tables as their publishers give them:
 
@@ -10,7 +11,8 @@ DATA holds the photographs and tables as their publishers give them:
     isic2019/ISIC_2019_Training_{GroundTruth,Metadata}.csv                      official labels and lesion ids
 
 Stopped or killed, the same command goes on where it was. Test photographs and the locked tenth of HAM10000's lesions
-are judged once, at the end.
+are judged once, at the end. With `--keep-closed` they are not looked at: the run ends with its bundle, to be compared
+with another one by `melascope compare RUN RUN --part calibrate`; the same command without it goes on.
 """
 
 from __future__ import annotations
@@ -69,17 +71,20 @@ def gathered(data: Path, out: Path) -> Path:
     return clean
 
 
-def trained(table: Path, weights: Path, out: Path, epochs: int | None) -> Path:
-    """Return the run's folder, trained and judged."""
+def trained(table: Path, weights: Path, out: Path, epochs: int | None, closed: bool = False) -> Path:
+    """Return the run's folder, trained and judged; or, to keep what is closed so, trained and exported."""
     parts, run, own = out / "parts.csv", out / "run", out / "champion.toml"
     if not parts.exists():
         shares = [word for share in SHARES for word in ("--fraction", share)]
         melascope("data", "split", table, *shares, "--out", parts)
     made = recipe.load("champion").replace(network={"weights": str(weights.resolve())})
     own.write_text(made.dumps(), encoding="utf-8")
-    words: list[str | Path] = ["run", table, "--recipe", own, "--parts", parts, "--out", run]
+    words: list[str | Path] = [table, "--recipe", own, "--parts", parts, "--out", run]
     words += ["--epochs", str(epochs)] if epochs else []
-    melascope(*words, *(["--resume"] if (run / "run.json").exists() else []))
+    words += ["--resume"] if (run / "run.json").exists() else []
+    melascope("train" if closed else "run", *words)
+    if closed:
+        melascope("export", run)
     return run
 
 
@@ -125,9 +130,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for table, audit and run")
     parser.add_argument("--epochs", type=int, help="a try: instead of the recipe's")
     parser.add_argument("--no-ship", dest="ship", action="store_false", help="leave models/melascope-champion as it is")
+    parser.add_argument("--keep-closed", action="store_true", help="neither judge what is closed, nor ship")
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
-    run = trained(gathered(options.data, options.out), options.weights, options.out, options.epochs)
+    table = gathered(options.data, options.out)
+    run = trained(table, options.weights, options.out, options.epochs, options.keep_closed)
+    if options.keep_closed:
+        print(f"{run / 'model.melascope'}: what is closed was not looked at", file=sys.stderr)
+        return
     metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
     print(json.dumps({"melanoma": metrics["parts"]["test"]["groups"]["melanoma"]["auc"]}), file=sys.stderr)
     parts = pd.read_parquet(run / "table.parquet")["part"].value_counts().to_dict()

@@ -6,6 +6,7 @@ import html
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -268,6 +269,41 @@ def test_compare_puts_runs_side_by_side(finished, photographs, recipe, tmp_path)
     assert {row["score"] for row in told["differences"]} >= {"balanced accuracy"}
     assert (tmp_path / "c.html").read_text(encoding="utf-8").startswith("<!")
     assert _melascope("compare", str(run.path), str(other)).returncode == 0
+
+
+def test_runs_that_are_only_exported_are_compared_without_their_test_part(finished, tmp_path, monkeypatch):
+    from melascope.evaluation import compare, results
+
+    run, _ = finished
+    pair = []
+    for name in ("first", "second"):
+        exported = tmp_path / name
+        shutil.copytree(run.path, exported)
+        for made in ("predictions.parquet", "metrics.json", "report.html"):
+            (exported / made).unlink()
+        pair.append(exported)
+    asked = []
+    real = results.predict_table
+    told = lambda predictor, table, progress: asked.extend(table["part"]) or real(predictor, table, progress)  # noqa: E731
+    monkeypatch.setattr(results, "predict_table", told)
+    before = sorted(path.name for path in pair[0].iterdir())
+    found = compare([*pair, run.path], part="calibrate", draws=50)
+    assert set(asked) == {"calibrate"}
+    assert sorted(path.name for path in pair[0].iterdir()) == before
+    # The same model says the same of the same photographs, whether its run is evaluated or not.
+    assert (found.differences["value"] == 0).all()
+    scores = found.runs.set_index("run")
+    for score in ("melanoma_auc", "melanoma_sensitivity", "balanced_accuracy"):
+        assert scores.loc["first", score]["value"] == scores.loc["finished", score]["value"]
+    assert scores["protocol"].nunique() == scores["audited"].nunique() == scores["test"].nunique() == 1
+    with pytest.raises(RunError, match=r"first has no predictions|first has no metrics"):
+        compare(pair)
+    with pytest.raises(RunError, match="export it and compare with --part calibrate"):
+        compare(pair)
+    table = pd.read_parquet(pair[0] / "table.parquet")
+    table[table["part"] != "tune"].to_parquet(pair[0] / "table.parquet")
+    with pytest.raises(RunError, match=r"first has no part tune\. It has: (train|calibrate|test)"):
+        compare(pair, part="tune")
 
 
 def test_as_filed_is_called_optimistic_and_says_how_much_it_leaks(photographs, recipe, tmp_path):

@@ -26,14 +26,20 @@ from melascope.cli import console
 def compare(runs: tuple[Path, ...], out: Path | None, part: str, as_json: bool) -> None:
     """Put RUNS side by side; differences are paired on the lesions that they share.
 
+    With --part calibrate or tune, a run that is trained and exported is enough:
+    choose among such runs, and open the test part of the chosen one alone.
+
     \b
     Example:  melascope compare RUN_A RUN_B --out compared.html
+    Choose:   melascope train photographs --out RUN_A, melascope export RUN_A, the same for
+              RUN_B, then melascope compare RUN_A RUN_B --part calibrate
     """
     from melascope.evaluation.compare import compare as put_together
     from melascope.reports.compare_report import paired, side_by_side
 
     console.check_file(out)
-    comparison = put_together(list(runs), part=part)
+    with console.progress() as progress:
+        comparison = put_together(list(runs), part=part, progress=progress)
     if out is not None:
         from melascope.reports import compare_report
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ from melascope import diagnosis
 from melascope.counted import plural
 from melascope.errors import RunError
 from melascope.evaluation.predictions import Vocabulary, common_classes
+from melascope.evaluation.results import RunResult, judged_part, load_result, unopened
 from melascope.evaluation.sample import Sample, group_names, photographs
 from melascope.progress import Progress, silent
 from melascope.statistics import (
@@ -39,15 +39,6 @@ from melascope.statistics.intervals import DRAWS, Array
 TEST = "test"
 PARTS = (TEST, "calibrate", "tune")
 _KIN = ("key", "group", "lesion_id", "patient_id", "sha256")
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """What a comparison needs of a run: its name, its predictions and its `metrics.json`."""
-
-    name: str
-    predictions: pd.DataFrame
-    metrics: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -81,24 +72,6 @@ def _plain(row: Mapping[Any, Any]) -> dict[str, Any]:
     return {str(key): None if isinstance(value, float) and math.isnan(value) else value for key, value in row.items()}
 
 
-def load_result(folder: str | os.PathLike[str]) -> RunResult:
-    """Read a run folder's `predictions.parquet` and `metrics.json`.
-
-    Raises:
-        RunError: When either is missing or damaged.
-    """
-    path = Path(folder)
-    try:
-        metrics = json.loads((path / "metrics.json").read_text(encoding="utf-8"))
-        predictions = pd.read_parquet(path / "predictions.parquet")
-    except FileNotFoundError as error:
-        name = Path(str(error.filename or "predictions.parquet")).name
-        raise RunError(f"{path} has no {name}: it holds no evaluated run. Finish it with --resume.") from None
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path} cannot be read as a run: {str(error).splitlines()[0]}") from None
-    return RunResult(path.resolve().name, predictions, metrics)
-
-
 def compare(
     runs: Sequence[RunResult | str | os.PathLike[str] | Any],
     *,
@@ -114,10 +87,11 @@ def compare(
 
     Args:
         runs: Run folders, `RunResult`s, or opened runs (with `predictions` and `metrics`).
-        part: `test`, or `calibrate` or `tune` to choose between runs while their test part stays unseen.
+        part: `test`, or `calibrate` or `tune` to choose between runs while their test part stays unseen; for these a
+            run needs to be exported only: what is not judged yet is judged on that part alone.
         draws: Of the bootstrap.
         seed: Of the bootstrap.
-        progress: Called with `compare`, pairs done and in all.
+        progress: Called with `compare`, pairs done and in all; before it with `predict` where a part is judged here.
 
     Raises:
         RunError: With fewer than two runs, when a run is not finished, or when one has no such part.
@@ -127,13 +101,13 @@ def compare(
         raise ValueError(f"Runs are compared on {', '.join(PARTS)}; not on {part}.")
     if len(runs) < 2:
         raise RunError(f"A comparison needs at least two runs; {len(runs)} was given.")
-    results = _distinctly_named([_result(run) for run in runs])
+    report = progress or silent
+    results = _distinctly_named([_result(run, part, report) for run in runs])
     for result in results:
         if part != TEST and part not in result.metrics["parts"]:
             raise RunError(f"{result.name} has no part {part}. It has: {', '.join(result.metrics['parts'])}.")
     notes = _notes(results, part)
     rows: list[dict[str, Any]] = []
-    report = progress or silent
     pairs = list(itertools.combinations(results, 2))
     for done, (a, b) in enumerate(pairs):
         report("compare", done, len(pairs))
@@ -150,12 +124,15 @@ def compare(
     )
 
 
-def _result(run: Any) -> RunResult:
+def _result(run: Any, part: str, progress: Progress) -> RunResult:
     if isinstance(run, RunResult):
         return run
+    folder = run if isinstance(run, (str, os.PathLike)) else getattr(run, "path", None)
+    folder = folder or getattr(getattr(run, "folder", None), "path", None)
+    if folder is not None and part != TEST and unopened(folder):
+        return judged_part(folder, part, progress)
     if isinstance(run, (str, os.PathLike)):
         return load_result(run)
-    folder = getattr(run, "path", None) or getattr(getattr(run, "folder", None), "path", None)
     return RunResult(Path(folder).resolve().name if folder else "run", run.predictions, run.metrics)
 
 
