@@ -15,6 +15,7 @@ are as they are: `small-cnn`, the default, and with `--weights` `mobilenetv2-fin
 from __future__ import annotations
 
 import argparse
+import hashlib
 import sys
 import time
 from collections.abc import Sequence
@@ -24,11 +25,14 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.field_record import OURS, Record, field_recipes
-from melascope import environment
+from benchmarks.field_page import complete
+from benchmarks.field_record import OURS, WITHIN, Record, field_recipes
+from melascope import diagnosis, environment
+from melascope.counted import plural
+from melascope.datasets import origins
 from melascope.errors import MelascopeError
-from melascope.statistics import softmax
-from melascope.training import fold_baselines
+from melascope.statistics import auc, softmax
+from melascope.training import backend, fold_baselines
 from melascope.training.cross_validation import draw_folds, one_training, scores_of, training_rows
 from melascope.training.experiment import Experiment, Material, Reading
 from melascope.training.recipe import Recipe
@@ -36,24 +40,34 @@ from melascope.training.recipe import Recipe
 
 def main() -> None:
     options = _options()
-    chosen = field_recipes(options.precision, options.weights)
+    try:
+        chosen = field_recipes(options.precision, options.weights)
+        asked = _asked(options, chosen)
+        reading = Reading(options.data, authority=options.authority)
+        material = Experiment(options.out, "field", {"folds": options.folds}, reading).material()
+        record = Record.open(options.write, material, options.folds)
+        for name in record.changed(chosen):
+            _say(f"{name}: its recipe has changed since; its rows are set aside when it is trained anew")
+        if options.train:
+            _train_all(material, record, chosen, asked, options)
+    except MelascopeError as error:
+        raise SystemExit(f"Error: {error}") from None
+    for name, one in record.content["recipes"].items():
+        rows = complete(one["by_fold"], options.folds)
+        if len(rows):
+            score = rows["balanced_accuracy"].mean()
+            print(f"{name:<26}balanced accuracy {score:.3f} ({plural(len(rows), 'training')})")
+
+
+def _asked(options: argparse.Namespace, chosen: dict[str, Recipe]) -> list[str]:
+    """Return the names of the recipes that are to be trained; leave where one is not known."""
     unknown = sorted(set(options.recipes or ()) - set(chosen))
     if unknown:
         more = "" if options.weights else f"; {' and '.join(OURS[1:])} need --weights"
         raise SystemExit(f"Error: --recipes knows {', '.join(chosen)}; not {', '.join(unknown)}{more}.")
-    try:
-        asked = Reading(options.data, authority=options.authority)
-        material = Experiment(options.out, "field", {"folds": options.folds}, asked).material()
-        record = Record.open(options.write, material, options.folds)
-        for name in record.forget_changed(chosen):
-            _say(f"{name}: its recipe has changed since, so its trainings are made anew")
-        if options.train:
-            jobs = [(seed, name) for seed in options.seeds for name in options.recipes or chosen]
-            _train_all(material, record, chosen, jobs, options)
-    except MelascopeError as error:
-        raise SystemExit(f"Error: {error}") from None
-    for name, score in record.means("balanced_accuracy").items():
-        print(f"{name:<26}balanced accuracy {score:.3f}")
+    if len(set(options.seeds)) < len(options.seeds):
+        raise SystemExit(f"Error: --seeds has one twice: {' '.join(map(str, options.seeds))}.")
+    return list(dict.fromkeys(options.recipes or chosen))
 
 
 def _options() -> argparse.Namespace:
@@ -72,53 +86,84 @@ def _options() -> argparse.Namespace:
 
 
 def _train_all(
-    material: Material,
-    record: Record,
-    chosen: dict[str, Recipe],
-    jobs: Sequence[tuple[int, str]],
-    options: argparse.Namespace,
+    material: Material, record: Record, chosen: dict[str, Recipe], asked: Sequence[str], options: argparse.Namespace
 ) -> None:
     labels, groups, classes = material.labels, material.groups, material.classes
-    left = [(s, name, fold) for s, name in jobs for fold in range(options.folds) if not record.has(name, s, fold)]
-    _say(f"{len(jobs) * options.folds - len(left)} of {len(jobs) * options.folds} trainings are done")
+    jobs = [(seed, name, fold) for seed in options.seeds for name in asked for fold in range(options.folds)]
+    done = sum(record.has(name, chosen[name], seed, fold) for seed, name, fold in jobs)
+    _say(f"{done} of {plural(len(jobs), 'training')} {'is' if done == 1 else 'are'} done")
     first = chosen[OURS[0]]
     assigned = {seed: draw_folds(labels, groups, classes, options.folds, seed) for seed in options.seeds}
     folds = np.stack(list(assigned.values()))
-    record.set_baselines(fold_baselines.of_folds(material, material.images(first), folds, list(assigned)))
-    for seed, name, fold in left:
-        recipe, began = chosen[name], time.monotonic()
-        held = np.flatnonzero(assigned[seed] == fold)
-        train, tune = training_rows(recipe, assigned[seed], fold)
-        folder = options.out / name / f"seed-{seed}" / f"fold-{fold}"
-
-        def told(stage: str, done: int, total: int, began: float = began, name: str = name, fold: int = fold) -> None:
-            if done % max(1, total // 10) == 0 and done:
-                left = (time.monotonic() - began) * (total - done) / done
-                _say(f"{name} fold {fold}: {done / total:.0%}, {left / 60:.0f} min left of this training")
-
-        logits = one_training(
-            recipe, material.images(recipe), labels, train, tune, held, classes, folder, seed, told,
-            environment.threads(),
-        )  # fmt: skip
-        scores = scores_of(softmax(logits), labels[held], classes)
-        record.add(name, recipe, {"seed": seed, "fold": fold, "n": len(held), **scores, **_stamp(recipe)})
-        told_scores = " ".join(f"{score} {value:.3f}" for score, value in scores.items())
-        _say(f"{name} seed {seed} fold {fold} done in {(time.monotonic() - began) / 60:.0f} min: {told_scores}")
-    if record.shuffled is None:
+    record.add_baselines(fold_baselines.of_folds(material, material.images(first), folds, list(assigned)))
+    for seed, name, fold in jobs:
+        # Asked each time: another process may have done it since.
+        if not record.has(name, chosen[name], seed, fold):
+            try:
+                _train(material, record, chosen[name], assigned[seed], seed, fold, options.out)
+            except MelascopeError as error:
+                # The others are not to wait for one that cannot go on; it stays missing.
+                _say(f"{name} seed {seed} fold {fold} FAILED: {error}")
+    if first.name in asked and not record.has_shuffled(first):
         _say(f"{first.name} on shuffled labels, which must be at chance")
-        folder = options.out / first.name / "shuffled"
-        seed = options.seeds[0]
-        record.set_shuffled(
-            fold_baselines.on_shuffled(first, material, material.images(first), assigned[seed], seed, folder)
-        )
+        seed, folder = options.seeds[0], _folder(options.out, first) / "shuffled"
+        images = material.images(first)
+        found = fold_baselines.on_shuffled(first, material, images, assigned[seed], seed, folder)
+        record.set_shuffled(first, found)
+
+
+def _train(
+    material: Material, record: Record, recipe: Recipe, assigned: np.ndarray, seed: int, fold: int, out: Path
+) -> None:
+    began = time.monotonic()
+    held = np.flatnonzero(assigned == fold)
+    train, tune = training_rows(recipe, assigned, fold)
+
+    def told(stage: str, done: int, total: int) -> None:
+        if done and done % max(1, total // 10) == 0:
+            left = (time.monotonic() - began) * (total - done) / done
+            _say(f"{recipe.name} seed {seed} fold {fold}: {done / total:.0%}, {left / 60:.0f} min of it left")
+
+    logits = one_training(
+        recipe, material.images(recipe), material.labels, train, tune, held, material.classes,
+        _folder(out, recipe) / f"seed-{seed}" / f"fold-{fold}", seed, told, environment.threads(),
+    )  # fmt: skip
+    p = softmax(logits)
+    scores = {**scores_of(p, material.labels[held], material.classes), WITHIN: _within(material, held, p)}
+    record.add(recipe.name, recipe, {"seed": seed, "fold": fold, "n": len(held), **scores, **_stamp(recipe)})
+    words = " ".join(f"{score} {value:.3f}" for score, value in scores.items())
+    _say(f"{recipe.name} seed {seed} fold {fold} done in {(time.monotonic() - began) / 60:.0f} min: {words}")
+
+
+def _folder(out: Path, recipe: Recipe) -> Path:
+    """Return where a recipe is trained: as it is now, so that one that is changed begins anew."""
+    told = recipe.model_dump_json(exclude={"name", "description", "expected", "search"})
+    return out / f"{recipe.name}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"
+
+
+def _within(material: Material, held: np.ndarray, p: np.ndarray) -> float:
+    """Return the melanoma AUC within a source on a fold; NaN where no source has both."""
+    codes = np.asarray(material.classes)[material.labels[held]]
+    melanoma = np.isin(codes, list(diagnosis.GROUPS["melanoma"]))
+    risk = diagnosis.group_risk(p, material.classes, "melanoma")
+    of_source = origins(material.table).fillna("").to_numpy(dtype=object)[held]
+    pairs = weighted = 0.0
+    for name in np.unique(of_source):
+        rows = of_source == name
+        weight = float(melanoma[rows].sum()) * float((~melanoma[rows]).sum())
+        if weight:
+            pairs, weighted = pairs + weight, weighted + weight * float(auc(risk[rows], melanoma[rows]))
+    return weighted / pairs if pairs else float("nan")
 
 
 def _stamp(recipe: Recipe) -> dict[str, Any]:
     machine = environment.describe()
+    gpus = backend.gpus()
+    names = [machine["processor"], plural(machine["cores"], "core"), *([plural(len(gpus), "GPU")] if gpus else [])]
     return {
         "precision": recipe.schedule.precision,
         "date": date.today().isoformat(),
-        "machine": f"{machine['processor']}, {machine['cores']} cores",
+        "machine": ", ".join(names),
     }
 
 

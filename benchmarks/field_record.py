@@ -1,21 +1,23 @@
-"""What each fold of the field's cross-validation gave, kept so that any machine goes on; what the page says of it."""
+"""What each fold of the field's cross-validation gave, kept in a file so that any machine goes on."""
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
+import sys
+import tempfile
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from benchmarks.reproduction_rows import trainings
-from benchmarks.reproduction_words import filled
-from melascope.counted import plural
+from melascope.datasets import origins
 from melascope.errors import RunError
-from melascope.evaluation.cross_validated import differences, fold_scores
 from melascope.training import recipe as recipes
 from melascope.training.experiment import Material
 from melascope.training.recipe import Recipe
@@ -23,14 +25,16 @@ from melascope.training.run_folder import write_text
 
 OURS = ("small-cnn", "mobilenetv2-finetuned", "champion")
 """The default; the one for a set of this size; that of the shipped model, made for six times as many photographs."""
-SCORES = {"balanced_accuracy": "balanced accuracy", "accuracy": "accuracy", "melanoma_auc": "melanoma AUC"}
-COMMAND = (
-    "python -m benchmarks.field isic9 --authority ISIC_2019_Training_GroundTruth.csv "
-    "ISIC_2019_Training_Metadata.csv --out field --weights mobilenetv2_imagenet.npz "
-    "--write docs/reproduction_clean.json"
-)
+WITHIN = "melanoma_auc_within"
+SCORES = {
+    "balanced_accuracy": "balanced accuracy",
+    "accuracy": "accuracy",
+    "melanoma_auc": "melanoma AUC",
+    WITHIN: "the same within a source",
+}
 SCHEMA = 1
-_TELL_NOTHING = ("name", "description", "expected", "search")  # of what a training does
+HAM10000 = "HAM10000"
+_TELL_NOTHING = {"name", "description", "expected", "search"}  # of what a training does
 
 
 def field_recipes(precision: str, weights: Path | None) -> dict[str, Recipe]:
@@ -63,15 +67,16 @@ def portable(recipe: Recipe) -> Recipe:
 
 
 class Record:
-    """The rows of all finished trainings of one division of one set, in a file.
+    """The rows of all finished trainings of one division of one set, in a file that several processes may write.
 
     Args:
         path: The file.
-        content: `schema`, `data`, `folds`, `recipes` (by name: `toml` and `by_fold`), `baselines`, `shuffled_labels`.
+        begun: What it holds before anything is trained: `schema`, `data`, `folds`, `recipes` (by name: `toml`,
+            `weights` and `by_fold`), `baselines` (by name, the rows of their folds).
     """
 
-    def __init__(self, path: Path, content: dict[str, Any]) -> None:
-        self.path, self.content = path, content
+    def __init__(self, path: Path, begun: dict[str, Any]) -> None:
+        self.path, self._begun = path, begun
 
     @classmethod
     def open(cls, path: Path, material: Material, folds: int) -> Record:
@@ -81,176 +86,123 @@ class Record:
             RunError: When the file holds other photographs or another number of folds.
         """
         facts = material.facts
+        kept = ("protocol", "audited", "grouped", "photographs", "groups", "lesions", "closed", "limited")
         data = {
-            **{key: facts[key] for key in ("protocol", "photographs", "groups", "closed")},
+            **{key: facts[key] for key in kept},
+            "of_ham10000": int((origins(material.table) == HAM10000).sum()),
             "digest": _digest(material.table),
         }
-        begun = {"schema": SCHEMA, "data": data, "folds": folds, "recipes": {}}
-        if not path.exists():
-            return cls(path, begun)
-        kept = _read(path)
-        changed = [key for key in ("schema", "data", "folds") if kept.get(key) != begun[key]]
-        if changed:
-            told = "; ".join(f"{key}: {kept.get(key)} there, {begun[key]} now" for key in changed)
-            raise RunError(f"{path} is of another cross-validation ({told}). Choose another file with --write.")
-        return cls(path, kept)
+        begun = {"schema": SCHEMA, "data": data, "folds": folds, "recipes": {}, "baselines": {}}
+        if path.exists():
+            there = read(path)
+            changed = [key for key in ("schema", "data", "folds") if there.get(key) != begun[key]]
+            if changed:
+                told = "; ".join(f"{key}: {there.get(key)} there, {begun[key]} now" for key in changed)
+                raise RunError(f"{path} is of another cross-validation ({told}). Choose another file with --write.")
+        return cls(path, begun)
 
     @property
-    def shuffled(self) -> dict[str, Any] | None:
-        """What a network that was taught shuffled labels scored; None where it was not trained yet."""
-        found: dict[str, Any] | None = self.content.get("shuffled_labels")
-        return found
+    def content(self) -> dict[str, Any]:
+        """What the file holds now."""
+        return read(self.path) if self.path.exists() else copy.deepcopy(self._begun)
 
-    def forget_changed(self, chosen: Mapping[str, Recipe]) -> list[str]:
-        """Drop the rows of recipes that are no more what they were; return their names."""
+    def changed(self, chosen: Mapping[str, Recipe]) -> list[str]:
+        """Return the names of recipes that are no more what their rows were trained by."""
         kept = self.content["recipes"]
-        gone = [name for name, one in chosen.items() if name in kept and _decides(kept[name]["toml"]) != _decides(one)]
-        for name in gone:
-            del kept[name]
-        if gone:
-            self._write()
-        return gone
+        return [name for name, one in chosen.items() if name in kept and not same(kept[name], one)]
 
-    def has(self, name: str, seed: int, fold: int) -> bool:
-        """Return whether a training is done."""
-        rows = self.content["recipes"].get(name, {"by_fold": []})["by_fold"]
-        return any((row["seed"], row["fold"]) == (seed, fold) for row in rows)
+    def has(self, name: str, recipe: Recipe, seed: int, fold: int) -> bool:
+        """Return whether a training of a recipe as it is now is done."""
+        kept = self.content["recipes"].get(name)
+        return kept is not None and same(kept, recipe) and (seed, fold) in map(_place, kept["by_fold"])
 
     def add(self, name: str, recipe: Recipe, row: Mapping[str, Any]) -> None:
-        """Add a finished training; what another process has added since stays."""
-        if self.path.exists():
-            self.content = _read(self.path)
-        toml = portable(recipe).dumps()
-        rows = self.content["recipes"].setdefault(name, {"toml": toml, "by_fold": []})["by_fold"]
-        rows.append({key: None if value != value else value for key, value in row.items()})
-        rows.sort(key=lambda one: (one["seed"], one["fold"]))
-        self._write()
+        """Add a finished training; rows of the recipe as it was before, if there are any, are set aside."""
+        plain = {key: None if value != value else value for key, value in row.items()}
 
-    def set_baselines(self, found: Mapping[str, Any]) -> None:
-        """Keep what needs no network on the same folds: `scores` and `by_fold`, by name."""
-        self.content["baselines"] = {name: {"scores": one["scores"]} for name, one in found.items()}
-        self._write()
+        def change(content: dict[str, Any]) -> None:
+            kept = content["recipes"].get(name)
+            if kept is not None and not same(kept, recipe):
+                content.setdefault("set_aside", []).append({"name": name, **kept})
+                kept = None
+            if kept is None:
+                kept = {"toml": portable(recipe).dumps(), "weights": _weights(recipe), "by_fold": []}
+                content["recipes"][name] = kept
+            kept["by_fold"] = _merged(kept["by_fold"], [plain])
 
-    def set_shuffled(self, found: Mapping[str, Any]) -> None:
+        self._update(change)
+
+    def add_baselines(self, found: Mapping[str, Any]) -> None:
+        """Keep what needs no network on the same folds: `by_fold`, by name."""
+
+        def change(content: dict[str, Any]) -> None:
+            for name, one in found.items():
+                content["baselines"][name] = _merged(content["baselines"].get(name, []), one["by_fold"])
+
+        self._update(change)
+
+    def set_shuffled(self, recipe: Recipe, found: Mapping[str, Any]) -> None:
         """Keep what a network scored that was taught shuffled labels."""
-        self.content["shuffled_labels"] = dict(found)
-        self._write()
+        told = {**found, "toml": portable(recipe).dumps()}
+        self._update(lambda content: content.update(shuffled_labels=told))
 
-    def means(self, score: str) -> dict[str, float]:
-        """Return the mean of a score over the trainings there are, by recipe."""
-        return {
-            name: float(pd.DataFrame(one["by_fold"])[score].astype(float).mean())
-            for name, one in self.content["recipes"].items()
-        }
+    def has_shuffled(self, recipe: Recipe) -> bool:
+        """Return whether a recipe as it is now was taught shuffled labels."""
+        kept = self.content.get("shuffled_labels")
+        return kept is not None and same(kept, recipe)
 
-    def _write(self) -> None:
+    def _update(self, change: Callable[[dict[str, Any]], None]) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(self.path, json.dumps(self.content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+        with _alone(self.path):
+            content = self.content
+            change(content)
+            write_text(self.path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def complete(rows: Sequence[Mapping[str, Any]], folds: int) -> pd.DataFrame:
-    """Return the rows of those repeats of which all folds are done."""
-    table = pd.DataFrame(list(rows), columns=["seed", "fold", "n", *SCORES, "log_loss"])
-    whole = table.groupby("seed")["fold"].transform("nunique") == folds
-    return table[whole].astype({"seed": int, "fold": int} | dict.fromkeys([*SCORES, "log_loss"], float))
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Let one process at a time change a file. The system frees the lock of one that is killed."""
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    name = f"melascope-{hashlib.sha256(str(path.resolve()).encode()).hexdigest()}.lock"
+    with (Path(tempfile.gettempdir()) / name).open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
-def less(mine: pd.DataFrame, theirs: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """Return by how much the first is above the second by score, over the repeats that both have; empty for none."""
-    both = set(mine["seed"]) & set(theirs["seed"])
-    if not both:
-        return {}
-    rows = {name: table[table["seed"].isin(both)] for name, table in (("mine", mine), ("theirs", theirs))}
-    return {row["score"]: row for row in differences(rows) if row["value"] is not None}
+def _place(row: Mapping[str, Any]) -> tuple[int, int]:
+    return row["seed"], row["fold"]
 
 
-def section(path: Path) -> str:
-    """Return the page's section, of the record at a path; how to make it where nothing of it is there."""
-    lines = ["## Ours on the same photographs", ""]
-    told = _read(path) if path.exists() else {"recipes": {}}
-    found = {name: complete(one["by_fold"], told["folds"]) for name, one in told["recipes"].items()}
-    found = {name: rows for name, rows in found.items() if len(rows)}
-    if not found:
-        return "\n".join([*lines, "Not computed yet:", "", "```sh", COMMAND, "```"])
-    ours = [name for name in OURS if name in found]
-    data, repeats = told["data"], max(rows["seed"].nunique() for rows in found.values())
-    said = (
-        f"Under `clean`, Test closed: {data['photographs']:,} photographs in {data['groups']:,} groups of lesion and "
-        f"patient, {told['folds']} folds, {plural(repeats, 'repeat')}. All recipes stand on the same folds; "
-        "differences are taken fold by fold, with the corrected resampled t interval (95 %). An interval that contains "
-        "zero shows no difference. Ours were chosen before these folds were seen."
-    )
-    lines += [
-        filled(said),
-        "",
-        "```sh",
-        COMMAND,
-        "```",
-        "",
-        f"| recipe | trainings | {' | '.join(SCORES.values())} |"
-        + "".join(f" {mine} less it, balanced accuracy |" for mine in ours),
-        "|" + "---|" * (2 + len(SCORES) + len(ours)),
-    ]
-    scores = {name: fold_scores(rows) for name, rows in found.items()}
-    rest = sorted(set(found) - set(ours), key=lambda name: -(scores[name]["balanced_accuracy"]["value"] or 0.0))
-    for name in [*ours, *rest]:
-        cells = [str(len(found[name])), *(_span(scores[name][score]) for score in SCORES)]
-        for mine in ours:
-            apart = {} if name in ours else less(found[mine], found[name])
-            cells.append(_span(apart["balanced_accuracy"], "+") if "balanced_accuracy" in apart else "")
-        lines.append(f"| {f'**{name}**' if name in ours else name} | {' | '.join(cells)} |")
-    for name, one in told.get("baselines", {}).items():
-        cells = ["", *(_span(one["scores"][score]) for score in SCORES), *("" for _ in ours)]
-        lines.append(f"| *{name}* | {' | '.join(cells)} |")
-    missing = [name for name in dict.fromkeys([*OURS, *field_recipes("float32", None)]) if name not in found]
-    lines += ["", *(_verdict(mine, found, missing) for mine in ours), "", filled(_made_by(told["recipes"]))]
-    if "shuffled_labels" in told:
-        chance = told["shuffled_labels"]
-        words = "at chance, as it must be" if chance["at_chance"] else "NOT at chance"
-        value = _span(chance["balanced_accuracy"])
-        lines += ["", filled(f"`{chance['recipe']}` on shuffled labels: balanced accuracy {value}, {words}.")]
-    return "\n".join(lines)
+def _merged(rows: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return rows with others added, in place of those of the same repeat and fold."""
+    found = {_place(row): dict(row) for row in [*rows, *new]}
+    return [found[place] for place in sorted(found)]
 
 
-def _made_by(kept: Mapping[str, Any]) -> str:
-    rows = [row for one in kept.values() for row in one["by_fold"]]
-    machines = "; ".join(sorted({f"{row['machine']}, {row['precision']}" for row in rows}))
-    first, last = min(row["date"] for row in rows), max(row["date"] for row in rows)
-    return f"{first if first == last else f'{first} to {last}'}, {machines}."
+def same(kept: Mapping[str, Any], recipe: Recipe) -> bool:
+    """Return whether rows were trained by a recipe as it is now; each row tells its precision itself."""
+    if _decides(tomllib.loads(kept["toml"])) != _decides(tomllib.loads(portable(recipe).dumps())):
+        return False
+    weights = _weights(recipe)
+    return weights is None or kept.get("weights") in (None, weights)
 
 
-def _verdict(mine: str, found: Mapping[str, pd.DataFrame], missing: Iterable[str]) -> str:
-    """Return which of the others a recipe is shown to be better than."""
-    told = []
-    others = {name: less(found[mine], rows) for name, rows in found.items() if name not in OURS}
-    for score, words in SCORES.items():
-        apart = {name: one[score] for name, one in others.items() if score in one}
-        better = [name for name, one in apart.items() if one["low"] is not None and one["low"] > 0]
-        worse = [name for name, one in apart.items() if one["high"] is not None and one["high"] < 0]
-        rest = sorted(set(apart) - set(better) - set(worse))
-        of = f"by {words} shown better than {len(better)} of {len(apart)}"
-        of += f" (not shown: {', '.join(rest)})" if rest else ""
-        of += f" (worse than {', '.join(worse)})" if worse else ""
-        told.append(of)
-    later = sorted(set(missing) - set(OURS))
-    open_ones = f". Not computed yet: {', '.join(later)}" if later else ""
-    return f"- `{mine}`: {'; '.join(told)}{open_ones}."
+def _decides(tree: dict[str, Any]) -> dict[str, Any]:
+    """Return what decides a training: keys that a recipe of then did not know have the values of today's defaults."""
+    network = {key: value for key, value in tree["network"].items() if key != "weights"}
+    decides = recipes.parse({**tree, "network": network}).model_dump(mode="json", exclude=_TELL_NOTHING)
+    del decides["schedule"]["precision"]
+    return decides
 
 
-def _span(estimate: Mapping[str, Any], sign: str = "") -> str:
-    if estimate["value"] is None:
-        return "-"
-    if estimate["low"] is None:
-        return f"{estimate['value']:{sign}.3f}"
-    value, low, high = (f"{estimate[key]:{sign}.3f}" for key in ("value", "low", "high"))
-    return f"{value} ({low} to {high})"
-
-
-def _decides(recipe: Recipe | str) -> dict[str, Any]:
-    """Return what decides a training, but for the precision, which each row tells."""
-    toml = recipe if isinstance(recipe, str) else portable(recipe).dumps()
-    tree = {key: value for key, value in tomllib.loads(toml).items() if key not in _TELL_NOTHING}
-    return {**tree, "schedule": {key: value for key, value in tree["schedule"].items() if key != "precision"}}
+def _weights(recipe: Recipe) -> str | None:
+    """Return the sha256 of the weights that a recipe begins with, where they are here."""
+    file = recipe.network.weights_file
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file is not None and file.is_file() else None
 
 
 def _digest(table: pd.DataFrame) -> str:
@@ -259,7 +211,7 @@ def _digest(table: pd.DataFrame) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read(path: Path) -> dict[str, Any]:
     try:
         kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:

@@ -28,7 +28,7 @@ import pandas as pd
 from benchmarks.field_record import portable
 from benchmarks.reproduction_data import Material, Parts, material, parts, protocols
 from benchmarks.reproduction_page import PAIRS, write_page
-from benchmarks.reproduction_pairs import first_choices, ours, pairs
+from benchmarks.reproduction_pairs import first_choices, on_the_fold, ours, pairs
 from benchmarks.reproduction_rows import CLEAN, ROWS, WATERFALL, Training, trainings
 from melascope import environment
 from melascope.errors import MelascopeError
@@ -49,11 +49,13 @@ def main() -> None:
         options.write = None
     results = _kept(options.write)
     for name, seeds in _collected(options.out).items():
-        results[name] = {**results.get(name, {}), **seeds}
+        kept = results.setdefault(name, {})
+        for seed, result in seeds.items():
+            kept[seed] = {**({"said": kept[seed]["said"]} if "said" in kept.get(seed, {}) else {}), **result}
     if options.train:
         _train_all(options, results)
     if options.write is not None:
-        if any("said" in result for seeds in _collected(options.out).values() for result in seeds.values()):
+        if any("said" in result for name, seeds in results.items() if name != PAIRS for result in seeds.values()):
             prepared = protocols(options.data, options.authority)[1]["clean"]
             for name, seeds in pairs(results, prepared, options.seeds).items():
                 kept = results.setdefault(PAIRS, {}).setdefault(name, {})
@@ -149,7 +151,7 @@ def one(
             judged[part] = {"n": len(rows), **scores(given.labels[rows], logits, given.classes)}
             arrays |= {f"{part}_logits": logits, f"{part}_labels": given.labels[rows]}
     checkpoint.write(folder / "predictions.npz", arrays)
-    found = {
+    found: dict[str, Any] = {
         "seed": seed,
         "recipe": portable(recipe).dumps(),
         "precision": recipe.schedule.precision,
@@ -162,6 +164,8 @@ def one(
         "date": date.today().isoformat(),
         "machine": environment.describe(),
     }
+    if on_the_fold(training.design):
+        found["said"] = first_choices(folder)
     _write_json(folder / "result.json", found)
     # A quarter of a gigabyte for some; what was predicted is kept.
     (folder / "weights.npz").unlink()
@@ -209,8 +213,9 @@ def _collected(folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for path in sorted(folder.glob("*/seed-*/result.json")):
         result = json.loads(path.read_text(encoding="utf-8"))
-        if f".{CLEAN.labels}-{CLEAN.held}" in path.parent.parent.name:
-            result["said"] = first_choices(path.parent)
+        # Of trainings that were made before it was kept in the result.
+        if "said" not in result and f".{CLEAN.slug}" in path.parent.parent.name:
+            result |= {"said": told} if (told := first_choices(path.parent)) else {}
         found.setdefault(path.parent.parent.name, {})[str(result["seed"])] = result
     return found
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.field_record import section
+from benchmarks.field_page import section
 from benchmarks.reproduction_pairs import section as in_pairs
 from benchmarks.reproduction_plot import Bar, waterfall
 from benchmarks.reproduction_rows import ROWS, STEPS, WATERFALL, Row, Training, trainings
@@ -181,7 +181,9 @@ def _head(results: Results, stale: list[str]) -> str:
 def _precisions(every: list[Results]) -> str:
     """Return how many trainings were not in float32, in words."""
     others = sum(1 for result in every if result["precision"] != "float32")
-    return f"; {others:,} of {len(every):,} with seeds counted in bfloat16 (`--precision bfloat16`)" if others else ""
+    return (
+        f"; of these {plural(len(every), 'result')} {others:,} in bfloat16 (`--precision bfloat16`)" if others else ""
+    )
 
 
 def _table(results: Results) -> str:

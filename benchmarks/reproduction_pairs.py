@@ -11,7 +11,7 @@ import pandas as pd
 
 from benchmarks.field_record import OURS
 from benchmarks.reproduction_data import judged
-from benchmarks.reproduction_rows import CLEAN, Training, trainings
+from benchmarks.reproduction_rows import CLEAN, Design, Training, trainings
 from benchmarks.reproduction_words import filled
 from melascope import statistics
 from melascope.audit.protocol import Prepared
@@ -29,10 +29,15 @@ def ours(weights: Path | None) -> list[Training]:
     ]
 
 
+def on_the_fold(design: Design) -> bool:
+    """Return whether a design is judged by the fold under `clean`, on which recipes are compared in pairs."""
+    return (design.labels, design.held) == (CLEAN.labels, CLEAN.held)
+
+
 def copied() -> Iterator[Training]:
     """Yield the published recipes that were trained on copies and judged by a fold under `clean`."""
     for training in trainings():
-        if training.design.labels == "clean" and training.design.held == "group" and training.design.copies == "after":
+        if on_the_fold(training.design) and training.design.copies == "after":
             yield training
 
 

@@ -18,8 +18,8 @@ HEAD = (
 )
 COMMANDS = (
     "makes all of it, goes on where it was stopped, and writes this page with `--write docs/reproduction.md` "
-    "(with `--no-train` from what is there). `--precision bfloat16` takes half the time on a processor that has it, and "
-    "ten times as long on one that has not (`melascope doctor` tells)."
+    "(with `--no-train` from what is there). `--precision bfloat16` takes half the time on a processor that has it, "
+    "and ten times as long on one that has not (`melascope doctor` tells)."
 )
 READING = (
     "**Ours** is the accuracy of the last epoch, as the notebooks report it, from the lowest to the highest "

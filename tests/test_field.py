@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
-from benchmarks import field, field_record
-from benchmarks.field_record import SCORES, Record, field_recipes, section
+from benchmarks import field
+from benchmarks.field_page import section
+from benchmarks.field_record import SCORES, Record, field_recipes
 from benchmarks.reproduction_rows import ROWS
 
 from melascope.errors import RecipeError, RunError
@@ -47,7 +49,7 @@ def test_another_machine_goes_on_with_the_record_alone(photographs, tmp_path, mo
     rows = first["recipes"]["small-cnn"]["by_fold"]
     assert [(row["seed"], row["fold"]) for row in rows] == [(0, 0), (0, 1)]
     assert sum(row["n"] for row in rows) == first["data"]["photographs"]
-    assert set(first["baselines"])
+    assert {len(each) for each in first["baselines"].values()} == {2}
     assert "at_chance" in first["shuffled_labels"]
     assert "small-cnn" in capsys.readouterr().out
 
@@ -58,23 +60,41 @@ def test_another_machine_goes_on_with_the_record_alone(photographs, tmp_path, mo
     _run(monkeypatch, photographs, tmp_path / "B", record)
     assert trained == ["plain-cnn", "plain-cnn"]
     assert json.loads(record.read_text())["recipes"]["small-cnn"]["by_fold"] == rows
-    # Precision is told row by row and changes no recipe; anything else does.
-    chosen["small-cnn"] = _recipe("small-cnn", precision="bfloat16")
-    _run(monkeypatch, photographs, tmp_path / "B", record, "--no-train")
-    assert "made anew" not in capsys.readouterr().err
-    chosen["plain-cnn"] = _recipe("plain-cnn", epochs=2)
-    _run(monkeypatch, photographs, tmp_path / "B", record, "--no-train")
-    assert "plain-cnn: its recipe has changed since" in capsys.readouterr().err
-    assert list(json.loads(record.read_text())["recipes"]) == ["small-cnn"]
 
-    text = section(record)
-    assert "| **small-cnn** | 2 |" in text
-    assert "an interval of" not in text
-    assert "on shuffled labels" in text
+    # Precision is told row by row and changes no recipe; anything else does, and then nothing is lost.
+    chosen["small-cnn"] = _recipe("small-cnn", precision="bfloat16")
+    chosen["plain-cnn"] = _recipe("plain-cnn", epochs=2)
+    before = record.read_text()
+    _run(monkeypatch, photographs, tmp_path / "B", record, "--no-train")
+    assert capsys.readouterr().err.count("its recipe has changed since") == 1
+    assert record.read_text() == before
+    _run(monkeypatch, photographs, tmp_path / "B", record)
+    assert trained == ["plain-cnn"] * 4
+    after = json.loads(record.read_text())
+    assert after["set_aside"][0]["by_fold"] == json.loads(before)["recipes"]["plain-cnn"]["by_fold"]
+    assert "epochs = 2" in after["recipes"]["plain-cnn"]["toml"]
+
+
+@pytest.mark.train
+def test_one_that_cannot_go_on_does_not_hold_up_the_others(photographs, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(field, "field_recipes", lambda precision, weights: {name: _recipe(name) for name in TINY})
+    real = field.one_training
+
+    def some(recipe, *rest):
+        if recipe.name == "small-cnn":
+            raise RunError("The disk is full.")
+        return real(recipe, *rest)
+
+    monkeypatch.setattr(field, "one_training", some)
+    monkeypatch.setattr(field.fold_baselines, "on_shuffled", lambda *rest: {"recipe": "small-cnn", "at_chance": True})
+    _run(monkeypatch, photographs, tmp_path / "A", tmp_path / "r.json")
+    assert capsys.readouterr().err.count("small-cnn seed 0 fold 0 FAILED: The disk is full.") == 1
+    assert list(json.loads((tmp_path / "r.json").read_text())["recipes"]) == ["plain-cnn"]
 
 
 def _material(labels: str = "abab") -> Material:
-    rows = [{"image_id": str(i), "diagnosis": code, "group": f"g{i}"} for i, code in enumerate(labels)]
+    rows = [{"image_id": f"{i}", "diagnosis": code, "group": f"g{i}", "lesion_id": f"HAM_{i}" if i else pd.NA}
+            for i, code in enumerate(labels)]  # fmt: skip
     told = {"protocol": "clean", "audited": True, "optimistic": False, "grouped": True, "classes": ["a", "b"],
             "closed": 3, "limited": None}  # fmt: skip
     return Material(pd.DataFrame(rows), told)
@@ -82,12 +102,12 @@ def _material(labels: str = "abab") -> Material:
 
 def _filled(path: Path, scores: dict[str, list[float]]) -> Record:
     """Return a record in which each recipe has a row per repeat and fold (3 folds), all scores alike."""
-    record = Record.open(path, _material(), 3)
+    record, today = Record.open(path, _material(), 3), field_recipes("float32", None)
     for name, values in scores.items():
         for place, value in enumerate(values):
             row = {"seed": place // 3, "fold": place % 3, "n": 4, **dict.fromkeys([*SCORES, "log_loss"], value)}
             stamp = {"precision": "float32", "date": f"2026-01-0{1 + place // 3}", "machine": "a processor, 2 cores"}
-            record.add(name, recipes.load("plain-cnn"), {**row, **stamp})
+            record.add(name, today[name], {**row, **stamp})
     return record
 
 
@@ -99,25 +119,51 @@ def test_ours_are_said_to_be_better_only_where_it_is_shown(tmp_path: Path):
     _filled(path, {"small-cnn": ours, "plain-cnn": below, "deep-cnn": near, "sgd-cnn": below[:4]})
     text = section(path)
     assert "by balanced accuracy shown better than 2 of 3 (not shown: deep-cnn);" in text
+    assert "3 pairs of recipes are compared by each score" in text
+    assert "on HAM10000, to which 3 of them belong" in " ".join(text.split())
     # Of a repeat that is not whole nothing is told: one fold of the second is not a second repeat.
-    assert "| sgd-cnn | 3 |" in text
-    assert "Not computed yet: batchnorm-cnn-augmented" in text
-    assert "| plain-cnn | 6 | 0.456 (" in text
+    assert "| sgd-cnn | 3 | float32 |" in text
+    assert "- Not computed yet: mobilenetv2-finetuned, champion, wide-kernel-cnn" in text
+    assert "| plain-cnn | 6 | float32 | 0.456 (" in text
     assert "+0.153 (+0.1" in text
-    assert "2026-01-01 to 2026-01-02, a processor, 2 cores, float32." in text
+    assert "2026-01-01 to 2026-01-02, a processor, 2 cores." in text
+    # A row of a recipe that has changed since is told, and not counted.
+    content = json.loads(path.read_text())
+    content["recipes"]["plain-cnn"]["toml"] = content["recipes"]["plain-cnn"]["toml"].replace("= 32", "= 16")
+    path.write_text(json.dumps(content))
+    text = section(path)
+    assert "Left out, since the recipe has changed since: plain-cnn." in text
+    assert "shown better than 1 of 2" in text
 
 
 def test_rows_of_another_process_stay_and_other_photographs_are_refused(tmp_path: Path):
     path = tmp_path / "page_clean.json"
-    first = Record.open(path, _material(), 3)
+    first, second = Record.open(path, _material(), 3), Record.open(path, _material(), 3)
+    small, plain = recipes.load("small-cnn"), recipes.load("plain-cnn")
     row = {"seed": 0, "fold": 0, "n": 4, "accuracy": float("nan")}
-    first.add("small-cnn", recipes.load("small-cnn"), row)
-    second = Record.open(path, _material(), 3)
-    second.add("plain-cnn", recipes.load("plain-cnn"), row)
-    first.add("small-cnn", recipes.load("small-cnn"), {**row, "fold": 1})
-    kept = json.loads(path.read_text())["recipes"]
+    first.add("small-cnn", small, row)
+    second.add("plain-cnn", plain, row)
+    first.add("small-cnn", small, {**row, "fold": 1})
+    # The same fold again takes the place of the first; whatever is written, the other's rows stay.
+    second.add("plain-cnn", plain, {**row, "n": 5})
+    first.add_baselines({"colours": {"by_fold": [row | {"accuracy": 0.1}]}})
+    second.add_baselines({"colours": {"by_fold": [row | {"accuracy": 0.2, "seed": 1}]}})
+    second.set_shuffled(small, {"at_chance": True})
+    content = json.loads(path.read_text())
+    kept = content["recipes"]
     assert {name: len(one["by_fold"]) for name, one in kept.items()} == {"small-cnn": 2, "plain-cnn": 1}
     assert kept["small-cnn"]["by_fold"][0]["accuracy"] is None
+    assert kept["plain-cnn"]["by_fold"][0]["n"] == 5
+    assert [one["seed"] for one in content["baselines"]["colours"]] == [0, 1]
+    assert first.has_shuffled(small)
+    assert not first.has_shuffled(plain)
+    assert first.has("plain-cnn", plain, 0, 0)
+    assert not first.has("plain-cnn", plain.replace(schedule={"epochs": 3}), 0, 0)
+    assert not first.has("plain-cnn", plain, 0, 1)
+    # A key that recipes of then did not know has today's default.
+    kept["small-cnn"]["toml"] = kept["small-cnn"]["toml"].replace("views = 1\n", "")
+    path.write_text(json.dumps(content))
+    assert first.changed({"small-cnn": small, "plain-cnn": plain}) == []
     with pytest.raises(RunError, match="is of another cross-validation"):
         Record.open(path, _material("abba"), 3)
     with pytest.raises(RunError, match="folds: 3 there, 5 now"):
@@ -125,6 +171,22 @@ def test_rows_of_another_process_stay_and_other_photographs_are_refused(tmp_path
     path.write_text("{")
     with pytest.raises(RunError, match="is damaged"):
         Record.open(path, _material(), 3)
+
+
+def test_other_weights_are_another_training(tmp_path: Path):
+    record = Record.open(tmp_path / "r.json", _material(), 3)
+    made = []
+    for number in (0, 1):
+        file = tmp_path / str(number) / "weights.npz"
+        file.parent.mkdir()
+        np.savez(file, mobilenetv20_features_conv0_weight=np.full(1, number))
+        made.append(recipes.load("champion").replace(network={"weights": str(file)}))
+    record.add("champion", made[0], {"seed": 0, "fold": 0, "n": 4})
+    assert str(tmp_path) not in (tmp_path / "r.json").read_text()
+    assert record.has("champion", made[0], 0, 0)
+    assert not record.has("champion", made[1], 0, 0)
+    # Without the file it cannot be told, and the name is believed.
+    assert record.has("champion", recipes.load("champion"), 0, 0)
 
 
 def test_the_field_s_recipes_have_their_epochs(tmp_path: Path):
@@ -140,6 +202,11 @@ def test_the_field_s_recipes_have_their_epochs(tmp_path: Path):
 
 
 def test_an_unknown_recipe_is_refused_with_those_there_are(photographs, tmp_path, monkeypatch):
+    given = (monkeypatch, photographs, tmp_path / "A", tmp_path / "r.json")
     with pytest.raises(SystemExit, match="not champion; mobilenetv2-finetuned and champion need --weights"):
-        _run(monkeypatch, photographs, tmp_path / "A", tmp_path / "r.json", "--recipes", "champion")
-    assert field_record.COMMAND.startswith("python -m benchmarks.field isic9")
+        _run(*given, "--recipes", "champion")
+    with pytest.raises(SystemExit, match=r"Error: .*nothing\.npz, which is not a file"):
+        _run(*given, "--weights", str(tmp_path / "nothing.npz"))
+    with pytest.raises(SystemExit, match="--seeds has one twice: 0 0"):
+        _run(*given, "--seeds", "0", "0")
+    assert not (tmp_path / "r.json").exists()

@@ -13,7 +13,18 @@ from benchmarks.field_record import portable
 from benchmarks.reproduction_data import Material, judged, material, parts
 from benchmarks.reproduction_page import PAIRS, write_page
 from benchmarks.reproduction_pairs import copied, ours, pairs
-from benchmarks.reproduction_rows import CLEAN, CLEAN_COPIED, COPIED, FILED, ON_SOME, ROWS, STEPS, Design, trainings
+from benchmarks.reproduction_rows import (
+    CLEAN,
+    CLEAN_COPIED,
+    COPIED,
+    FILED,
+    ON_SOME,
+    ROWS,
+    STEPS,
+    Design,
+    Training,
+    trainings,
+)
 
 from melascope.images import Geometry, synthetic
 from melascope.training import recipe as recipes
@@ -137,6 +148,9 @@ def test_ours_stand_in_pairs_beside_recipes_trained_on_copies(generated, tmp_pat
         (folder / "result.json").write_text(json.dumps(results[theirs.name]["0"] | {"seed": 0}))
     # What was said of the fold is kept in the record, from which another machine goes on.
     kept = json.loads(json.dumps(reproduction._collected(tmp_path)))
+    assert len(kept[mine.name]["0"]["said"]["choices"]) == len(labels)
+    (tmp_path / mine.name / "seed-0" / "predictions.npz").unlink()
+    assert "said" not in reproduction._collected(tmp_path)[mine.name]["0"]
     found = pairs(kept, generated.prepared["clean"], [0, 1])
     less = found[theirs.name]["0"]["small-cnn"]["accuracy"]
     assert less["value"] == pytest.approx(np.mean(np.arange(len(labels)) % 2))
@@ -175,3 +189,29 @@ def test_the_record_names_weights_by_their_file_alone(tmp_path: Path):
     assert portable(recipes.load("small-cnn")) == recipes.load("small-cnn")
     kept = (Path(__file__).parents[1] / "docs" / "reproduction.json").read_text(encoding="utf-8")
     assert 'weights = \\"/' not in kept
+
+
+@pytest.mark.train
+def test_what_is_trained_now_stands_in_the_record_with_what_it_said(tmp_path: Path, monkeypatch):
+    root = synthetic.write_dataset(tmp_path / "photographs", photographs=120, seed=4, size=32)
+    tiny = recipes.parse({"data": {"size": 24}, "network": {"name": "cnn", "widths": [2], "head": "pooled"},
+                          "schedule": {"epochs": 1, "keep": "last"}})  # fmt: skip
+    mine, theirs = ours(None)[0], next(iter(copied()))
+    monkeypatch.setattr(reproduction, "trainings", lambda names: [])
+    monkeypatch.setattr(reproduction, "ours", lambda weights: [mine, theirs])
+    monkeypatch.setattr(Training, "resolved", lambda *rest: tiny)
+    monkeypatch.setenv("MELASCOPE_CACHE", str(tmp_path / "cache"))
+    page = tmp_path / "docs" / "page.md"
+    words = ["reproduction", str(root), "--authority", str(root / "metadata.csv"), "--seeds", "0", "--write", str(page)]
+    monkeypatch.setattr("sys.argv", [*words, "--out", str(tmp_path / "A"), "--rows", "ours"])
+    reproduction.main()
+    kept = json.loads(page.with_suffix(".json").read_text())
+    n = kept[mine.name]["0"]["parts"]["validation"]["n"]
+    assert {len(kept[one.name]["0"]["said"]["choices"]) for one in (mine, theirs)} == {n}
+    assert kept[PAIRS][theirs.name]["0"]["small-cnn"]["accuracy"]["n"] > 0
+    # Another machine makes the pairs again of the record alone.
+    del kept[PAIRS]
+    page.with_suffix(".json").write_text(json.dumps(kept))
+    monkeypatch.setattr("sys.argv", [*words, "--out", str(tmp_path / "B"), "--rows", "ours", "--no-train"])
+    reproduction.main()
+    assert PAIRS in json.loads(page.with_suffix(".json").read_text())

@@ -129,14 +129,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--weights", type=Path, required=True, help="mobilenetv2_imagenet.npz")
     parser.add_argument("--out", type=Path, required=True, help="folder for table, audit and run")
     parser.add_argument("--epochs", type=int, help="a try: instead of the recipe's")
-    parser.add_argument("--no-ship", dest="ship", action="store_false", help="leave models/melascope-champion as it is")
-    parser.add_argument("--keep-closed", action="store_true", help="neither judge what is closed, nor ship")
+    way = parser.add_mutually_exclusive_group()
+    way.add_argument("--no-ship", dest="ship", action="store_false", help="leave models/melascope-champion as it is")
+    way.add_argument("--keep-closed", action="store_true", help="neither judge what is closed, nor ship")
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     table = gathered(options.data, options.out)
     run = trained(table, options.weights, options.out, options.epochs, options.keep_closed)
     if options.keep_closed:
-        print(f"{run / 'model.melascope'}: what is closed was not looked at", file=sys.stderr)
+        looked = "an earlier command judged what is closed" if (run / "metrics.json").exists() else "not judged"
+        print(f"{run / 'model.melascope'}: {looked}", file=sys.stderr)
         return
     metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
     print(json.dumps({"melanoma": metrics["parts"]["test"]["groups"]["melanoma"]["auc"]}), file=sys.stderr)

@@ -66,10 +66,12 @@ def describe() -> dict[str, Any]:
 def bfloat16() -> bool | None:
     """Return whether the processor computes in bfloat16, or None where that is unknown."""
     try:
-        flags = Path("/proc/cpuinfo").read_text()
+        told = Path("/proc/cpuinfo").read_text()
     except OSError:
         return None
-    return "avx512_bf16" in flags or "amx_bf16" in flags
+    # `flags` of x86, `Features` of ARM; elsewhere nobody knows.
+    flags = {word for line in told.splitlines() if line.startswith(("flags", "Features")) for word in line.split()}
+    return bool(flags & {"avx512_bf16", "amx_bf16", "bf16"}) if flags else None
 
 
 def engines() -> dict[str, list[str]]:

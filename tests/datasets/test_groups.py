@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from melascope import datasets
+from melascope.datasets.origins import OTHER
 
 
 def _brute_force(frame: pd.DataFrame, columns: list[str]) -> set[frozenset[int]]:
@@ -118,3 +119,14 @@ def test_lesions_are_known_or_assumed():
     )
     assert datasets.lesion_counts(frame) == {"known": 1, "assumed": 2}
     assert datasets.lesion_counts(frame[["image_id"]]) == {"known": 0, "assumed": 4}
+
+
+def test_origins_are_the_table_s_own_or_else_told_by_lesion_ids():
+    lesions = ["HAM_0001", "BCN_7", "MSK4_0011", None, "L5"]
+    told = datasets.origins(pd.DataFrame({"lesion_id": lesions, "source": ["", " ", None, None, None]}))
+    assert told.tolist() == ["HAM10000", "BCN20000", "MSK", OTHER, OTHER]
+    named = datasets.origins(pd.DataFrame({"lesion_id": lesions, "source": ["A", None, "B ", "", "A"]}))
+    assert named.fillna("?").tolist() == ["A", "?", "B", "?", "A"]
+    # Where neither tells anything, nothing is made up.
+    assert datasets.origins(pd.DataFrame({"lesion_id": ["L1", None]})).isna().all()
+    assert datasets.origins(pd.DataFrame({"image_id": ["a"]})).isna().all()

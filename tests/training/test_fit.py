@@ -329,9 +329,28 @@ def test_threads_cannot_be_changed_afterwards(
 
 def test_a_processor_without_bfloat16_is_told_of_before_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environment, "bfloat16", lambda: False)
+    monkeypatch.setattr(backend, "gpus", list)
     with pytest.warns(MelascopeWarning, match="ten times slower than float32; set precision"):
         backend.warn_of_precision("bfloat16")
     backend.warn_of_precision("float32")
+    monkeypatch.setattr(backend, "gpus", lambda: ["gpu:0"])
+    backend.warn_of_precision("bfloat16")
+    monkeypatch.setattr(backend, "gpus", list)
     for known in (True, None):
         monkeypatch.setattr(environment, "bfloat16", lambda known=known: known)
         backend.warn_of_precision("bfloat16")
+
+
+@pytest.mark.parametrize(
+    ("told", "known"),
+    [
+        ("processor: 0\nflags\t\t: fpu avx512f avx512_bf16 fma\n", True),
+        ("flags : fpu avx2 fma\n", False),
+        ("Features : fp asimd bf16 i8mm\n", True),
+        ("Features : fp asimd\n", False),
+        ("a processor of its own kind\n", None),
+    ],
+)
+def test_bfloat16_is_read_from_the_processor_s_own_words(monkeypatch, told: str, known: bool | None) -> None:
+    monkeypatch.setattr(Path, "read_text", lambda path: told)
+    assert environment.bfloat16() is known

@@ -298,7 +298,7 @@ def test_runs_that_are_only_exported_are_compared_without_their_test_part(finish
     assert scores["protocol"].nunique() == scores["audited"].nunique() == scores["test"].nunique() == 1
     with pytest.raises(RunError, match=r"first has no predictions|first has no metrics"):
         compare(pair)
-    with pytest.raises(RunError, match="export it and compare with --part calibrate"):
+    with pytest.raises(RunError, match="export it and compare with --part tune or calibrate"):
         compare(pair)
     table = pd.read_parquet(pair[0] / "table.parquet")
     table[table["part"] != "tune"].to_parquet(pair[0] / "table.parquet")

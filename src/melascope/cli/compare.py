@@ -20,19 +20,20 @@ from melascope.cli import console
     type=click.Choice(["test", "calibrate", "tune"]),  # evaluation.compare.PARTS, which would import pandas
     default="test",
     show_default=True,
-    help="Photographs to compare on: calibrate or tune to choose a run, so that test is looked at once.",
+    help="Photographs to compare on: tune or calibrate to choose a run, so that test is looked at once.",
 )
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of tables.")
 def compare(runs: tuple[Path, ...], out: Path | None, part: str, as_json: bool) -> None:
     """Put RUNS side by side; differences are paired on the lesions that they share.
 
-    With --part calibrate or tune, a run that is trained and exported is enough:
-    choose among such runs, and open the test part of the chosen one alone.
+    With --part tune, or calibrate where there is no tune part, a run that is trained
+    and exported is enough: choose among such runs, and open the test part of the
+    chosen one alone.
 
     \b
     Example:  melascope compare RUN_A RUN_B --out compared.html
     Choose:   melascope train photographs --out RUN_A, melascope export RUN_A, the same for
-              RUN_B, then melascope compare RUN_A RUN_B --part calibrate
+              RUN_B, then melascope compare RUN_A RUN_B --part tune
     """
     from melascope.evaluation.compare import compare as put_together
     from melascope.reports.compare_report import paired, side_by_side

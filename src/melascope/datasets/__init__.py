@@ -3,6 +3,7 @@
 from melascope.datasets.fixed import FIXED, fixed, split_as_told
 from melascope.datasets.groups import ambiguous_names, connected, groups, lesion_counts, photographs
 from melascope.datasets.identity import canonical_id, perceptual_hash, scan, sha256
+from melascope.datasets.origins import origins
 from melascope.datasets.pack import Pack, pack
 from melascope.datasets.readers import READERS, Reader, Source, read
 from melascope.datasets.same import find_same
@@ -29,6 +30,7 @@ __all__ = [
     "groups",
     "lesion_counts",
     "load",
+    "origins",
     "pack",
     "perceptual_hash",
     "photographs",

@@ -11,11 +11,11 @@ import pandas as pd
 
 from melascope import diagnosis
 from melascope.counted import plural
+from melascope.datasets.origins import PREFIXES
 
 PARTS = ("train", "tune", "calibrate", "test")
 UNRECORDED = "not recorded"
 _LEARNT = PARTS[:3]
-_ORIGINS = {"HAM10000": "HAM_", "BCN20000": "BCN_", "MSK": "MSK"}
 _SAID = {
     "histo": "histology",
     "consensus": "expert consensus",
@@ -80,7 +80,7 @@ def data_of(table: pd.DataFrame) -> dict[str, Any]:
     licence, lesion = _column(table, "license"), _column(table, "lesion_id")
     closed = sources.map(lambda name: bool((one := known(name)) and one.noncommercial)) & (licence == "")
     closed |= licence.str.contains(r"\bNC\b|non-?commercial", case=False)
-    closed |= lesion.str.startswith((_ORIGINS["HAM10000"], _ORIGINS["BCN20000"]))
+    closed |= lesion.str.startswith((PREFIXES["HAM10000"], PREFIXES["BCN20000"]))
     return {
         "sources": {
             name: _source(table[mask], licence[mask], lesion[mask])
@@ -116,7 +116,7 @@ def _source(rows: pd.DataFrame, licence: pd.Series, lesion: pd.Series) -> dict[s
         },
         "licences": {str(name): int(n) for name, n in licence[licence != ""].value_counts().items()},
         "origins": {
-            name: n for name, prefix in _ORIGINS.items() if (n := int(lesion.str.startswith(prefix).sum()))
+            name: n for name, prefix in PREFIXES.items() if (n := int(lesion.str.startswith(prefix).sum()))
         },
     }  # fmt: skip
 

@@ -173,6 +173,11 @@ def _notes(results: Sequence[RunResult], part: str) -> list[str]:
             "Thresholds and first choices were set on calibrate, each run's by itself; the areas (AUC) are the fairer "
             "scores."
         )
+    if part == "calibrate":
+        notes.append(
+            "A run that is chosen by it has its thresholds, assured bounds and prediction sets from these very "
+            "photographs: what calibrate says of them is then a little too good. Choose on tune where there is one."
+        )
     protocols = {result.name: result.metrics["protocol"] for result in results}
     if len(set(protocols.values())) > 1:
         told = ", ".join(f"{name}: {protocol}" for name, protocol in protocols.items())

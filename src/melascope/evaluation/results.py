@@ -20,7 +20,6 @@ from melascope.progress import Progress, silent
 
 MODEL, TABLE, PREDICTIONS, METRICS = "model.melascope", "table.parquet", "predictions.parquet", "metrics.json"
 """The files of a run folder that are read here."""
-_DRAWS = 500  # of the intervals beside each run's own scores; differences are drawn by themselves
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ def load_result(folder: str | os.PathLike[str]) -> RunResult:
         name = Path(str(error.filename or PREDICTIONS)).name
         mend = "Finish it with --resume"
         if (path / TABLE).exists():
-            mend += ", or export it and compare with --part calibrate"
+            mend += ", or export it and compare with --part tune or calibrate"
         raise RunError(f"{path} has no {name}: it holds no evaluated run. {mend}.") from None
     except (OSError, ValueError) as error:
         raise RunError(f"{path} cannot be read as a run: {str(error).splitlines()[0]}") from None
@@ -65,7 +64,7 @@ def judged_part(folder: str | os.PathLike[str], part: str, progress: Progress = 
     Args:
         folder: Of a run that is exported.
         part: `calibrate` or `tune`.
-        progress: Called with `predict`, photographs done and in all.
+        progress: Called with `predict` and the run's name, photographs done and in all.
 
     Returns:
         The run with that part as its headline; of what it was trained on the predictions name the photographs alone.
@@ -77,14 +76,23 @@ def judged_part(folder: str | os.PathLike[str], part: str, progress: Progress = 
     from melascope.bundle import Predictor, load_bundle
 
     path = Path(folder)
+    name = path.resolve().name
     bundle = load_bundle(path / MODEL)
     table = tables.load(path / TABLE)
     rows = table[table["part"] == part].reset_index(drop=True)
     if rows.empty:
-        raise RunError(f"{path.resolve().name} has no part {part}. It has: {', '.join(table['part'].unique())}.")
-    predictions = predict_table(Predictor(bundle, environment.threads()), rows, progress)
+        raise RunError(f"{name} has no part {part}. It has: {', '.join(table['part'].unique())}.")
+
+    def told(stage: str, done: int, total: int) -> None:
+        progress(f"{stage}, {name}", done, total)
+
+    predictions = predict_table(Predictor(bundle, environment.threads()), rows, told)
+    if predictions["error"].notna().all():
+        raise RunError(
+            f"{name}: no photograph of its part {part} can be read; the first says: {predictions['error'][0]}"
+        )
     # An evaluation takes what has no part for test.
-    alone = evaluate(predictions.drop(columns="part"), bundle.decision, draws=_DRAWS)
+    alone = evaluate(predictions.drop(columns="part"), bundle.decision)
     metrics = {**alone, "headline": part, "parts": {part: alone["parts"]["test"]}}
     learnt = table[table["part"] == "train"].reindex(columns=[*KEPT, "sha256"])
-    return RunResult(path.resolve().name, pd.concat([predictions, learnt], ignore_index=True), metrics)
+    return RunResult(name, pd.concat([predictions, learnt], ignore_index=True), metrics)

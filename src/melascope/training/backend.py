@@ -81,6 +81,14 @@ def load(threads: int | None = None) -> ModuleType:
     return module
 
 
+def gpus() -> list[str]:
+    """Return the names of the GPUs that the framework computes on."""
+    try:
+        return [str(name) for name in load().distribution.list_devices("gpu")]
+    except RuntimeError:  # JAX, where it was installed for the processor alone
+        return []
+
+
 def warn_of_precision(precision: str) -> None:
     """Warn where bfloat16 is asked of a processor that has none and must imitate it: some ten times slower.
 
@@ -89,7 +97,7 @@ def warn_of_precision(precision: str) -> None:
     """
     if precision != "bfloat16" or environment.bfloat16() is not False:
         return
-    if load().distribution.list_devices("gpu"):
+    if gpus():
         return
     warnings.warn(
         "This processor does not compute in bfloat16 and imitates it, some ten times slower than float32; "

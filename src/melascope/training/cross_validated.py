@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from melascope import diagnosis, environment
 from melascope.audit.survey import picture
+from melascope.datasets import origins
 from melascope.errors import DataError, RunError
 from melascope.evaluation import cross_validated as judged
 from melascope.evaluation.learning_curve import unit as of_lesions
@@ -273,12 +274,10 @@ def _result(
 def _within_source(
     p: NDArray[np.float64], found: Sequence[CrossValidation], material: Material
 ) -> dict[str, Any] | None:
-    if "source" not in material.table:
-        return None
     melanoma = np.isin(np.asarray(material.classes)[material.labels], list(diagnosis.GROUPS["melanoma"]))
     risk = np.stack([diagnosis.group_risk(each, material.classes, "melanoma") for each in p])
     folds = np.concatenate([one.folds for one in found])
-    return judged.within_source(risk, melanoma, folds, material.table["source"].to_numpy(dtype=object))
+    return judged.within_source(risk, melanoma, folds, origins(material.table).to_numpy(dtype=object))
 
 
 def _predictions(

@@ -22,7 +22,7 @@ from melascope import environment
 from melascope.audit import survey as look
 from melascope.audit.protocol import apply_protocol
 from melascope.audit.provenance import refuse_unusable
-from melascope.datasets import check_trainable, fixed, lesion_counts, pack, table
+from melascope.datasets import check_trainable, fixed, lesion_counts, origins, pack, table
 from melascope.datasets.fixed import FIXED
 from melascope.errors import DataError, RunError
 from melascope.progress import Progress, silent
@@ -145,7 +145,7 @@ class Material:
             "photographs": len(self.table),
             "groups": len(set(self.groups)),
             "lesions": lesion_counts(self.table),
-            "sources": int(self.table["source"].nunique()) if "source" in self.table else 0,
+            "sources": int(origins(self.table).nunique()),
         }
 
     def images(self, recipe: Recipe, progress: Progress = silent) -> NDArray[np.uint8]:
