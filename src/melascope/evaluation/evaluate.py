@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from melascope.datasets import origins
 from melascope.errors import DataError
 from melascope.evaluation import part as sections
 from melascope.evaluation import record, sources, statements
@@ -87,6 +88,8 @@ def evaluate(
     report = progress or silent
     classes = tuple(decision["classes"])
     frame = predictions.reset_index(drop=True)
+    recorded = sources.recorded(frame)
+    frame["source"] = origins(frame)
     if "trained_on" not in frame.columns and trained_on is not None:
         frame = mark_trained_on(frame, trained_on)
     where = frame["part"].astype("string").fillna("test") if "part" in frame.columns else pd.Series("test", frame.index)
@@ -124,7 +127,7 @@ def evaluate(
         "flow": record.flow_of(flow, frame, parts, chosen),
         "leaks": dict(leaks) if leaks is not None else None,
         "notes": [
-            *record.notes_of(parts, headline, words, classes, known, frame, chosen),
+            *record.notes_of(parts, headline, words, classes, known, frame, chosen, recorded),
             record.first_choice_words(decision, words.coarsened),
         ],
         "baselines": dict(baselines or {}),

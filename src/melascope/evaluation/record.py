@@ -132,6 +132,7 @@ def notes_of(
     known: Mapping[str, int] | None,
     frame: pd.DataFrame,
     chosen: Mapping[str, Array],
+    sources_recorded: bool,
 ) -> list[str]:
     """Return what a reader must know before the numbers, in sentences."""
     n = parts[headline]["n_lesions"]
@@ -162,12 +163,18 @@ def notes_of(
             "Coverage of prediction sets is marginal and holds if photographs are exchangeable with the "
             "calibration ones."
         )
-    sources = set(frame.loc[chosen["test"], "source"].dropna()) if "source" in frame.columns else set()
-    if len(sources) > 1:
-        notes.append("The test part joins several sources: read its AUCs beside those within each source (subgroups).")
-    elif not sources:
-        notes.append("Sources are not recorded, so it cannot be shown that the source does not tell the class.")
-    return notes
+    return [*notes, *_of_sources(frame.loc[chosen["test"], "source"], sources_recorded)]
+
+
+def _of_sources(named: pd.Series, recorded: bool) -> list[str]:
+    names = sorted(set(named.dropna()))
+    if not names:
+        return ["Sources are not recorded, so it cannot be shown that the source does not tell the class."]
+    by_ids = "" if recorded else f"Sources are not recorded; lesion ids tell them: {', '.join(names)}."
+    if len(names) == 1:
+        return [by_ids] if by_ids else []
+    several = "The test part joins several sources: read its AUCs beside those within each source (subgroups)."
+    return [f"{by_ids} {several}".strip()]
 
 
 def nothing(frame: pd.DataFrame, test: Array, words: Vocabulary) -> str:

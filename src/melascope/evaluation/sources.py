@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from melascope.datasets import origins
 from melascope.errors import DataError
 from melascope.evaluation.predictions import Streams
 from melascope.evaluation.sample import group_names
@@ -49,18 +50,21 @@ class Remembering:
         return self._predictor.probabilities(logits)
 
 
+def recorded(table: pd.DataFrame) -> bool:
+    """Return whether a table names the source of any photograph, so that lesion ids need not tell it."""
+    return "source" in table.columns and bool((_names(table["source"]) != "").any())
+
+
 def worth_telling(table: pd.DataFrame, seed: int = 0) -> Array:
     """Return the numbers of the test photographs whose source is known, at most 5,000 drawn of them.
 
     There are none where fewer than two sources are known.
 
     Args:
-        table: With `source`, and `part` where not all rows are test.
+        table: With `source`, or `lesion_id` that tells it, and `part` where not all rows are test.
         seed: Of the draw.
     """
-    if "source" not in table.columns:
-        return np.zeros(0, dtype=np.intp)
-    names = _names(table["source"])
+    names = _names(origins(table))
     wanted = (names != "").to_numpy(dtype=bool)
     if "part" in table.columns:
         wanted &= (table["part"].astype("string").fillna("test") == "test").to_numpy(dtype=bool)
