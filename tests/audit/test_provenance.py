@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 
 import numpy as np
@@ -123,3 +124,20 @@ def test_every_reason_for_which_a_set_is_not_usable_is_told():
         "Not usable: 3 of 4 files cannot be read. 1 diagnosis is left that does not contradict itself; two are needed. "
         "Mend the data set;"
     )
+
+
+def test_what_an_audit_left_out_is_counted_where_its_table_is_used(photographs, tmp_path):
+    first = audit_data(photographs, out=tmp_path / "audit")
+    told = json.loads((tmp_path / "audit" / "audit.json").read_text())
+    used = told["used"]
+    assert used < len(first.scanned)
+    for name in provenance.CLEAN:
+        assert provenance.flow_before(tmp_path / "audit" / name, used) == told["flow"]
+    assert told["flow"][0] == {"label": "found", "photographs": len(first.scanned), "excluded": {}}
+    # Another table, another number of rows, no audit beside it, a broken one: no flow.
+    assert provenance.flow_before(photographs, used) == []
+    assert provenance.flow_before(tmp_path / "audit" / "clean.csv", used - 1) == []
+    (tmp_path / "clean.csv").write_text("image_id\n")
+    assert provenance.flow_before(tmp_path / "clean.csv", used) == []
+    (tmp_path / "audit.json").write_text("{")
+    assert provenance.flow_before(tmp_path / "clean.csv", used) == []

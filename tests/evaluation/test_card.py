@@ -11,8 +11,9 @@ import pytest
 
 from melascope.evaluation import evaluate
 from melascope.evaluation.card import gathered, model_card
+from melascope.evaluation.card_cells import cell
+from melascope.evaluation.card_checklists import BESIDE, anchor
 from melascope.evaluation.card_effort import duration, effort_of, energy_kwh
-from melascope.evaluation.card_scores import cell
 
 ROOT = Path(__file__).parents[2]
 REPORT = ROOT / "src" / "melascope" / "reports" / "run_report.py"
@@ -257,3 +258,56 @@ def test_a_run_that_went_on_does_not_claim_random_weights(metrics: dict[str, Any
     text = model_card(later, decision, recipe)
     assert "started from the weights of another run" in text
     assert "It went on from another run." in section(text, "Data")
+
+
+def test_a_card_tells_what_its_maker_measured_beside_the_run(metrics: dict[str, Any], decision: dict[str, Any]) -> None:
+    plain = model_card(metrics, decision, RECIPE)
+    assert "## Beside the run" not in plain
+    assert "how many recipes were tried before is not in a run" in plain
+    told = model_card(metrics, decision, RECIPE, beside={name: [f"Told of {name}."] for name in BESIDE})
+    for name, heading in BESIDE.items():
+        assert f"### {heading}\n\nTold of {name}.\n" in told
+        assert name == "shuffles" or f"(#{anchor(heading)})" in told
+    answers = {
+        number: line for number in (26, 30, 31) for line in told.splitlines() if line.startswith(f"| {number} |")
+    }
+    assert not any("**" in line for line in answers.values())
+    assert "| 33 | test on external data | **partly:** the same recipe, trained without one of its sources" in told
+    assert "other networks of ours" not in told
+    assert "a run cannot know" not in told
+    with pytest.raises(ValueError, match="designs, left_out, .*; not hopes"):
+        model_card(metrics, decision, RECIPE, beside={"hopes": []})
+
+
+def test_a_training_that_chooses_nothing_shares_nothing_with_calibration(
+    metrics: dict[str, Any], decision: dict[str, Any]
+) -> None:
+    shared = {**metrics, "cross_fitted": True}
+    assert "early stopping and calibration share their photographs" in model_card(shared, decision, RECIPE)
+    fixed = model_card(shared, decision, RECIPE.replace('keep = "best"', 'keep = "last"'))
+    assert "share their photographs" not in fixed
+    assert "There is no part `tune`: epochs were fixed beforehand" in fixed
+    stopped = RECIPE.replace('keep = "best"', 'keep = "last"\nearly_stopping_patience = 3')
+    assert "share their photographs" in model_card(shared, decision, stopped)
+
+
+def test_shuffled_labels_that_are_off_one_half_are_told(metrics: dict[str, Any], decision: dict[str, Any]) -> None:
+    def score(value: float, low: float, high: float) -> dict[str, Any]:
+        return {"value": value, "low": low, "high": high, "n": 200}
+
+    found = {
+        "balanced_accuracy": score(0.12, 0.1, 0.14),
+        "melanoma_auc": score(0.65, 0.57, 0.72),
+        "explained": score(0.014, 0.011, 0.018),
+        "at_chance": True,
+    }
+    text = section(model_card({**metrics, "baselines": {"shuffled_labels": found}}, decision), "Results")
+    assert "its balanced accuracy is not above chance" in text
+    assert "explains 0.014 of the diagnoses' entropy (0.011 to 0.018), within the limit of 0.02" in text
+    assert "Its melanoma AUC is off one half" in text
+    found |= {"melanoma_auc": score(0.55, 0.45, 0.6), "explained": score(0.0, -0.01, 0.01)}
+    text = section(model_card({**metrics, "baselines": {"shuffled_labels": found}}, decision), "Results")
+    assert "off one half" not in text
+    assert "entropy" not in text
+    above = {**metrics, "baselines": {"shuffled_labels": {**found, "at_chance": False}}}
+    assert "**above** chance" in model_card(above, decision)

@@ -159,3 +159,19 @@ def test_few_groups_get_a_temperature_only() -> None:
 def test_an_unknown_method_is_refused() -> None:
     with pytest.raises(ValueError, match="isotonic"):
         s.fit_scaling(np.zeros((3, 2)), np.zeros(3, int), "isotonic")  # type: ignore[arg-type]
+
+
+def test_a_score_of_rows_does_not_make_a_class_certain() -> None:
+    """Fifteen rows of a class, all told well: chance enough for a steep slope, and no reason for certainty."""
+    generator = np.random.default_rng(3)
+    n, rare = 1500, 15
+    labels = np.r_[np.repeat([0, 1], (n - rare) // 2 + 1)[: n - rare], np.full(rare, 2)]
+    logits = generator.normal(0, 1.5, (n, 3)) + 3.0 * np.eye(3)[labels]
+    logits[:, 2] -= 4.0
+    logits[labels == 2, 2] += 6.0
+    plain = scaling.fit_scaling(logits, labels, "temperature").weights[0, 0]
+    slopes = np.diag(scaling.fit_scaling(logits, labels, "vector", 0.001).weights)
+    assert slopes[2] < 2 * plain
+    # With a hundred times as many rows what they say counts.
+    many = np.tile(logits, (100, 1)), np.tile(labels, 100)
+    assert np.diag(scaling.fit_scaling(*many, "vector", 0.001).weights)[2] > slopes[2]

@@ -29,6 +29,8 @@ _TOLD = (
 )
 _PLACED = ("part", "fold", "copy_of")
 """Told only where some row says them, so that audits of tables without them, made before these counted, stay valid."""
+CLEAN = ("clean.parquet", "clean.csv")
+"""What an audit left, one row per photograph to be used."""
 AUDITED = "audited.parquet"
 """Every photograph with what was found out about it, beside `audit.json`."""
 
@@ -61,6 +63,27 @@ def state(frame: pd.DataFrame) -> dict[str, Any]:
         "folder": folder,
         "moved_digest": moved.hexdigest(),
     }
+
+
+def flow_before(data: str | os.PathLike[str], found: int) -> list[dict[str, Any]]:
+    """Return the flow (STARD) of the audit that wrote the table `data`, empty where none did.
+
+    `clean.parquet` holds what that audit left; without its flow, what it left out would be counted nowhere.
+
+    Args:
+        data: What is read: only `clean.parquet` or `clean.csv` beside their `audit.json` have a flow before.
+        found: How many photographs the table has; an audit that left another number did not write it.
+    """
+    path = Path(data)
+    told = path.parent / "audit.json"
+    if path.name not in CLEAN or not told.is_file():
+        return []
+    try:
+        summary = json.loads(told.read_text(encoding="utf-8"))
+        steps = [dict(step) for step in summary["flow"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    return steps if summary.get("used") == found else []
 
 
 def _said(frame: pd.DataFrame) -> pd.Series:

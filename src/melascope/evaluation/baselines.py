@@ -14,13 +14,16 @@ import numpy as np
 import pandas as pd
 
 from melascope import diagnosis
+from melascope.datasets import origins
 from melascope.errors import DataError, MissingExtraError
 from melascope.evaluation.sample import group_names
+from melascope.evaluation.strata import with_both
 from melascope.progress import Progress, silent
 from melascope.statistics import (
     Estimate,
     accuracy,
     auc,
+    auc_within,
     balanced_accuracy,
     bootstrap,
     interval,
@@ -43,6 +46,7 @@ def all_of(
     images: Array,
     shuffled: Array | None = None,
     said: Sequence[str | None] | None = None,
+    risk: Array | None = None,
     draws: int = DRAWS,
     seed: int = 0,
     progress: Progress | None = None,
@@ -50,7 +54,7 @@ def all_of(
     """Return all baselines of a run, as `metrics["baselines"]`.
 
     Args:
-        table: With `group` (or lesion, patient) where known.
+        table: With `group` (or lesion, patient) and `source` (or lesion ids that tell it) where known.
         labels: `(n,)` class numbers, in the table's order.
         rows: The row numbers of `train` and `test`.
         classes: The codes behind the labels.
@@ -58,6 +62,8 @@ def all_of(
         shuffled: `(len(rows["test"]), c)` logits of the network trained on shuffled labels, or None.
         said: `(len(rows["test"]),)` codes, the first choices of the model that is measured against the baselines (None
             where it refused): each baseline then gets `difference`, that model minus the baseline, paired.
+        risk: `(len(rows["test"]),)` of melanoma, by the same model, NaN where it refused: the difference then has the
+            AUCs for melanoma too, over all pairs and over those within a source.
         draws: Of the bootstrap.
         seed: Of the bootstrap.
         progress: Called with `colours`, photographs done and in all.
@@ -70,6 +76,10 @@ def all_of(
         chosen = np.full(len(table), None, dtype=object)
         chosen[rows["test"]] = list(said)
         named["said"] = chosen
+    if risk is not None:
+        named["risk"] = np.nan
+        named.loc[named.index[rows["test"]], "risk"] = np.asarray(risk, dtype=float)
+    named["source"] = origins(named).to_numpy(dtype=object)
     result = {
         "largest_class": largest_class(named, draws, seed),
         "colour_histogram": colour_histogram(images, named, draws, seed, progress),
@@ -284,9 +294,58 @@ def _judge(p: Array, rows: pd.DataFrame, classes: tuple[str, ...], text: str, dr
     result: dict[str, Any] = {
         name: interval(samples[name], value, len(y), number[name]).to_json() for name, value in values.items()
     }
+    source = _sources(rows)
+    both = [] if source is None else with_both(truth["melanoma"], source)
+    if source is not None and both:
+        own = np.isin(source, both)
+        within = _within(risk["melanoma"], truth["melanoma"], source, groups, y, own, draws, seed)
+        result["melanoma_auc_within"] = within
     if "said" in rows.columns:
         result["difference"] = _difference(predicted, rows, y, classes, draws, seed)
+        if "risk" in rows.columns:
+            result["difference"] |= _ranked(risk["melanoma"], truth["melanoma"], source, rows, y, draws, seed)
     return {**result, "text": text}
+
+
+def _sources(rows: pd.DataFrame) -> Array | None:
+    """Return the names of the sources `(n,)`, empty where unknown; None where fewer than two are known."""
+    if "source" not in rows.columns:
+        return None
+    names = rows["source"].astype("string").str.strip().fillna("").to_numpy(dtype=object).astype(str)
+    return names if len(np.unique(names[names != ""])) > 1 else None
+
+
+def _within(
+    risk: Array, melanoma: Array, source: Array, groups: Array, y: Array, own: Array, draws: int, seed: int
+) -> dict[str, Any]:
+    p, positive, strata, unit = risk[own], melanoma[own], source[own], groups[own]
+    samples = bootstrap(lambda w: auc_within(p, positive, strata, w), unit, y[own], draws, seed, int(own.sum()))
+    number = min(len(np.unique(unit[positive])), len(np.unique(unit[~positive])))
+    return interval(samples, float(auc_within(p, positive, strata)), int(own.sum()), number).to_json()
+
+
+def _ranked(
+    baseline: Array, melanoma: Array, source: Array | None, rows: pd.DataFrame, y: Array, draws: int, seed: int
+) -> dict[str, Any]:
+    """Return the model's melanoma AUC minus the baseline's on the same rows: over all pairs, and within sources."""
+    own = rows["risk"].to_numpy(dtype=float)
+    scored = np.isfinite(own)
+    strata = {"melanoma_auc": np.zeros(len(own)), "melanoma_auc_within": source}
+    result = {}
+    for name, stratum in strata.items():
+        if stratum is None:
+            continue
+        seen = scored & (np.isin(stratum, with_both(melanoma, stratum)) if name != "melanoma_auc" else True)
+        truth = melanoma[seen]
+        if not 0 < truth.sum() < len(truth):
+            continue
+
+        def score(p: Array, w: Array | None, t: Array = truth, s: Array = stratum[seen]) -> Any:
+            return auc_within(p, t, s, w)
+
+        groups = group_names(rows)[seen]
+        result[name] = paired_bootstrap(score, own[seen], baseline[seen], groups, y[seen], draws, seed).to_json()
+    return result
 
 
 def _difference(

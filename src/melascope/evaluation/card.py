@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,7 @@ def model_card(
     data: Mapping[str, Any] | None = None,
     failures: Mapping[str, Any] | None = None,
     effort: Mapping[str, Any] | None = None,
+    beside: Mapping[str, Sequence[str]] | None = None,
 ) -> str:
     """Return the card as Markdown.
 
@@ -81,10 +82,17 @@ def model_card(
         data: As `card_data.data_of` returns it.
         failures: As `card_failures.failures_of` returns it.
         effort: As `card_effort.effort_of` returns it.
+        beside: What a run cannot know and its maker tells: a name of `card_checklists.BESIDE` to lines of Markdown.
+
+    Raises:
+        ValueError: For an unknown name in `beside`.
     """
+    more = {name: list(lines) for name, lines in (beside or {}).items()}
+    if not set(more) <= set(checklists.BESIDE):
+        raise ValueError(f"A card tells beside the run {', '.join(checklists.BESIDE)}; not {', '.join(sorted(more))}.")
     told = tomllib.loads(recipe) if recipe else {}
     facts = checklists.Facts(
-        metrics, decision, told, data, environment is not None, bool(failures and failures["decided"])
+        metrics, decision, told, data, environment is not None, bool(failures and failures["decided"]), frozenset(more)
     )
     lines = [
         f"# {decision['name']} {decision['version']}",
@@ -94,9 +102,10 @@ def model_card(
         *_in_short(metrics, decision, told),
         *_use(decision),
         *data_section(metrics, data),
-        *_made(metrics, decision, told),
+        *_made(metrics, decision, told, "designs" in more),
         *results(metrics, decision),
-        *failure_section(metrics, failures),
+        *failure_section(metrics, failures, own="robustness" in more),
+        *_beside(more),
         *_shift(metrics, data),
         *_limits(metrics),
         *effort_section(effort, environment),
@@ -188,7 +197,18 @@ def _barely_known(decision: Mapping[str, Any]) -> list[str]:
     return [f"As far as age and site are known, it learnt from {' and '.join(lines)}.", ""]
 
 
-def _made(metrics: Mapping[str, Any], decision: Mapping[str, Any], recipe: Mapping[str, Any]) -> list[str]:
+def _beside(told: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return what its maker measured beside the run."""
+    lines = ["## Beside the run", ""] if told else []
+    for name, heading in checklists.BESIDE.items():
+        if name in told:
+            lines += [f"### {heading}", "", *told[name], ""]
+    return lines
+
+
+def _made(
+    metrics: Mapping[str, Any], decision: Mapping[str, Any], recipe: Mapping[str, Any], designs: bool
+) -> list[str]:
     shape = decision.get("geometry")
     lines = ["## How it was made", ""]
     if shape:
@@ -213,8 +233,13 @@ def _made(metrics: Mapping[str, Any], decision: Mapping[str, Any], recipe: Mappi
     method = (decision.get("calibration") or {}).get("method")
     if method:
         lines.append(f"- Calibration: `{method}`, fitted like the thresholds on the part `calibrate`.")
-    if metrics["cross_fitted"]:
+    if metrics["cross_fitted"] and checklists.fixed_in_advance(recipe):
+        lines.append("- There is no part `tune`: epochs were fixed beforehand, and the last one is kept.")
+    elif metrics["cross_fitted"]:
         lines.append("- The set is too small for four parts: early stopping and calibration share their photographs.")
+    if designs:
+        ideas = checklists.to(checklists.BESIDE["designs"])
+        return [*lines, f"- What was tried before, and how often the test part was looked at: {ideas}.", ""]
     return [
         *lines,
         "- This run opened its test part once, at its end. Whether others looked at the same photographs, and how many "

@@ -12,9 +12,19 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, get_args
 
 from melascope.evaluation.card_data import UNRECORDED
-from melascope.evaluation.card_scores import subgroups_of
+from melascope.evaluation.card_groups import subgroups_of
 
 Status = Literal["answered", "partly", "not done", "not applicable"]
+
+
+BESIDE = {
+    "designs": "Ideas tried",
+    "left_out": "A source left out",
+    "shuffles": "Shuffled labels",
+    "heat_maps": "Heat maps and lesions",
+    "robustness": "Unusual and damaged photographs",
+}
+"""What a run by itself cannot know, and the heading under which a card tells it where its maker does."""
 
 
 class Item(NamedTuple):
@@ -37,6 +47,7 @@ class Facts:
         data: As `card_data.data_of` returns it, or None.
         software: Whether versions and machine are known.
         failures: Whether single failures are shown.
+        beside: Which of `BESIDE` the card tells.
     """
 
     metrics: Mapping[str, Any]
@@ -45,6 +56,7 @@ class Facts:
     data: Mapping[str, Any] | None = None
     software: bool = False
     failures: bool = False
+    beside: frozenset[str] = frozenset()
 
     @property
     def part(self) -> Mapping[str, Any]:
@@ -85,6 +97,12 @@ class Facts:
         return bool(self.recipe.get("network", {}).get("head") == "pooled")
 
 
+def fixed_in_advance(recipe: Mapping[str, Any]) -> bool:
+    """Return whether nothing is chosen while a recipe trains: all epochs are run, and the last one is kept."""
+    schedule = recipe.get("schedule") or {}
+    return schedule.get("keep") == "last" and not schedule.get("early_stopping_patience")
+
+
 def anchor(heading: str) -> str:
     """Return the anchor that a heading gets where Markdown is shown.
 
@@ -98,6 +116,11 @@ def anchor(heading: str) -> str:
 def to(*headings: str) -> str:
     """Return links to sections of the card."""
     return ", ".join(f"[{heading}](#{anchor(heading)})" for heading in headings)
+
+
+def beside(facts: Facts, what: str, otherwise: tuple[Status, str], end: str = "") -> tuple[Status, str]:
+    """Return the answer of an item that a run cannot give: the section that its maker wrote, else `otherwise`."""
+    return ("answered", to(BESIDE[what]) + end) if what in facts.beside else otherwise
 
 
 def report(*titles: str) -> str:

@@ -5,7 +5,7 @@ Tejani AS, Klontzas ME, Gatti AA, et al. Radiology: Artificial Intelligence 2024
 
 from __future__ import annotations
 
-from melascope.evaluation.card_checklists import Facts, Item, Status, report, to
+from melascope.evaluation.card_checklists import BESIDE, Facts, Item, Status, beside, fixed_in_advance, report, to
 
 SOURCE = (
     "Checklist for Artificial Intelligence in Medical Imaging, 2024 update (Tejani et al., Radiol Artif Intell 2024; "
@@ -106,15 +106,21 @@ def _model(facts: Facts) -> list[Item]:
     software: tuple[Status, str] = (
         ("answered", to("Software")) if facts.software else ("not done", "versions were not recorded with this card")
     )
-    cross = "; tune and calibrate share their photographs" if facts.metrics["cross_fitted"] else ""
+    shared = facts.metrics["cross_fitted"] and not fixed_in_advance(facts.recipe)
+    cross = "; tune and calibrate share their photographs" if shared else ""
+    chosen = beside(
+        facts,
+        "designs",
+        ("partly", f"never by test{cross}: {made}; how many recipes were tried before is not in a run"),
+        f", {made}",
+    )
     return [
         Item(22, "the model in detail", recipe[0], f"{made}, {recipe[1]}, `docs/training.md`"),
         Item(23, "software and versions", *software),
         Item(24, "initial weights", recipe[0], made if facts.recipe else unknown),
         Item(25, "how it was trained", recipe[0],
              f"{recipe[1]}, {to('Time and energy')}, {report('How it learned')}" if facts.recipe else unknown),
-        Item(26, "how the final model was chosen", "partly",
-             f"never by test{cross}: {made}; how many recipes were tried before is not in a run"),
+        Item(26, "how the final model was chosen", *chosen),
         Item(27, "ensembles", "not applicable", f"one network: {made}"),
     ]  # fmt: skip
 
@@ -126,20 +132,24 @@ def _evaluation(facts: Facts) -> list[Item]:
             f"no photograph of {', '.join(facts.external)} was learnt from: {to('Data', 'Subgroups')}",
         )
     else:
-        external = (
-            "not done",
-            "no source was held out; measure the model on your own photographs: " + to("Shift and prevalence"),
-        )
-    maps: tuple[Status, str] = (
-        ("partly", "heat maps, whose agreement with lesions is not in this card: `docs/bundle.md`")
-        if facts.heat_map
-        else ("not done", "this network gives no heat map, or its recipe is not known")
+        shift = to("Shift and prevalence")
+        external = ("not done", f"no source was held out; measure the model on your own photographs: {shift}")
+        if "left_out" in facts.beside:
+            external = ("partly", f"the same recipe, trained without one of its sources: {to(BESIDE['left_out'])}")
+    untold: tuple[Status, str] = (
+        "partly",
+        "heat maps, whose agreement with lesions is not in this card: `docs/bundle.md`",
+    )
+    none: tuple[Status, str] = ("not done", "this network gives no heat map, or its recipe is not known")
+    maps = beside(facts, "heat_maps", untold) if facts.heat_map else none
+    others: tuple[Status, str] = (
+        "partly",
+        f"other networks of ours: `docs/quality.md`, `docs/novelty.md`; this one by {to('Subgroups')}",
     )
     return [
         Item(28, "measures of performance", "answered", f"{to('Results')}, `docs/statistics.md`"),
         Item(29, "uncertainty", "answered", f"95 % intervals throughout: {to('Limits')}, `docs/evaluation.md`"),
-        Item(30, "robustness", "partly",
-             f"other networks of ours: `docs/quality.md`, `docs/novelty.md`; this one by {to('Subgroups')}"),
+        Item(30, "robustness", *beside(facts, "robustness", others, f", {to('Subgroups')}")),
         Item(31, "explanations, and whether they hold", *maps),
         Item(32, "evaluation on internal data", "answered", to("Results")),
         Item(33, "test on external data", *external),

@@ -5,7 +5,7 @@ Daneshjou R, Barata C, Betz-Stablein B, et al. JAMA Dermatology 2022; 158(1): 90
 
 from __future__ import annotations
 
-from melascope.evaluation.card_checklists import Facts, Item, Status, report, to
+from melascope.evaluation.card_checklists import BESIDE, Facts, Item, Status, beside, report, to
 
 SOURCE = (
     "Consensus guidelines of the ISIC working group on artificial intelligence (Daneshjou et al., JAMA Dermatol 2022; "
@@ -63,6 +63,13 @@ def _sets(facts: Facts) -> list[Item]:
         if facts.external
         else ("not done", f"no source was held out: {to('Shift and prevalence')}")
     )
+    if "left_out" in facts.beside and not facts.external:
+        external = ("partly", f"the same recipe, trained without one of its sources: {to(BESIDE['left_out'])}")
+    kinds = to("Kinds of failure")
+    others: tuple[Status, str] = (
+        "partly",
+        f"other networks of ours, unseen diagnoses among them: `docs/novelty.md`; {kinds}",
+    )
     return [
         Item(10, "parts, and that they are apart", "not done" if facts.metrics["optimistic"] else "answered",
              f"{to('Data')}, `docs/datasets.md`, `docs/audit.md`"),
@@ -70,8 +77,7 @@ def _sets(facts: Facts) -> list[Item]:
         Item(12, "an external test set", *external),
         Item(13, "photographs by devices of several makers", "not done", "devices were not recorded"),
         Item(14, "how frequent each diagnosis is", "answered", f"{to('Data')}; balancing: {to('How it was made')}"),
-        Item(15, "photographs unlike those learnt from", "partly",
-             f"other networks of ours, unseen diagnoses among them: `docs/novelty.md`; {to('Kinds of failure')}"),
+        Item(15, "photographs unlike those learnt from", *beside(facts, "robustness", others, f", {kinds}")),
     ]  # fmt: skip
 
 

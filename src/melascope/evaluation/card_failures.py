@@ -10,6 +10,7 @@ import pandas as pd
 
 from melascope import diagnosis
 from melascope.counted import plural
+from melascope.evaluation.card_checklists import BESIDE, to
 
 SHOWN_MISSED = 20
 SHOWN_ALERTS = 10
@@ -71,12 +72,13 @@ def _named(row: Mapping[Any, Any]) -> str:
     return name if _PUBLIC.fullmatch(name) else f"sha256 {digest[:12]}" if isinstance(digest, str) else "not named"
 
 
-def failure_section(metrics: Mapping[str, Any], failures: Mapping[str, Any] | None) -> list[str]:
+def failure_section(metrics: Mapping[str, Any], failures: Mapping[str, Any] | None, own: bool = False) -> list[str]:
     """Return the lines of the section on known failures.
 
     Args:
         metrics: `metrics.json`.
         failures: As `failures_of` returns them; None where there are no predictions.
+        own: Whether the card tells of damaged and unusual photographs that this very model was shown.
     """
     part = metrics["parts"][metrics["headline"]]
     lines = ["## Known failures", "", *_confused(part), ""]
@@ -106,7 +108,7 @@ def failure_section(metrics: Mapping[str, Any], failures: Mapping[str, Any] | No
         ]
     else:
         lines += ["Single photographs are not listed: no predictions or no threshold were at hand.", ""]
-    return [*lines, "### Kinds of failure", "", *_kinds(), ""]
+    return [*lines, "### Kinds of failure", "", *_kinds(own), ""]
 
 
 def _which(listed: Mapping[str, Any], order: str) -> str:
@@ -159,10 +161,14 @@ def _confused(part: Mapping[str, Any]) -> list[str]:
     return [*lines, f"Most frequent confusions: {'; '.join(told)}."]
 
 
-def _kinds() -> list[str]:
-    """Return the kinds of failure that were measured on other networks of ours, in words; the numbers stand there."""
+def _kinds(own: bool) -> list[str]:
+    """Return the kinds of failure that were measured on other networks of ours, in words; the numbers stand there.
+
+    With `own`, the card has a section on what was measured of this one.
+    """
+    measured = f"; what was measured of this one: {to(BESIDE['robustness'])}" if own else ""
     return [
-        "Measured on networks of this project, and to be expected of this one too:",
+        f"Measured on networks of this project, and to be expected of this one too{measured}:",
         "",
         "- **A diagnosis that was never trained is not found as unknown.** It is called by one of the known names, and "
         "often looks more ordinary than they do: novelty is no protection against a rare lesion (`docs/novelty.md`).",

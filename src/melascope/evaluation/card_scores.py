@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from melascope import diagnosis
-from melascope.counted import plural
+from melascope.evaluation import card_groups as groups
+from melascope.evaluation.card_cells import cell
 from melascope.evaluation.findings import few_of, shown
 from melascope.statistics import deployed, predictive_values
 from melascope.statistics.intervals import FEW
@@ -15,20 +16,6 @@ from melascope.statistics.intervals import FEW
 PREVALENCES = (0.01, 0.05, 0.2)
 """Of melanoma, at which predictive values are given as examples: a population, a clinic, lesions worth excising."""
 _GROUPS = (("melanoma", "melanoma"), ("malignant", "malignancy"))
-_COLUMNS = {
-    "source": "source",
-    "confirmed_by": "confirmed by",
-    "sex": "sex",
-    "site": "site",
-    "age_band": "age",
-    "skin_tone": "skin tone, estimated",
-}
-_FEW = "too few to judge"
-_NAMES = {
-    "largest_class": "always the largest class",
-    "colour_histogram": "colour alone",
-    "shuffled_labels": "the same network on shuffled labels",
-}
 
 
 def results(metrics: Mapping[str, Any], decision: Mapping[str, Any]) -> list[str]:
@@ -52,8 +39,8 @@ def results(metrics: Mapping[str, Any], decision: Mapping[str, Any]) -> list[str
         *_predictive(part),
         *_calibration(part, lesions),
         *_sets(part, decision),
-        *_subgroups(part),
-        *_baselines(metrics, part),
+        *groups.subgroups(part),
+        *groups.baselines(metrics, part),
     ]
 
 
@@ -63,18 +50,6 @@ def measured_on(metrics: Mapping[str, Any]) -> str:
     if metrics["optimistic"] or (seen["images"] and metrics["headline"] != "test_unseen"):
         return "photographs of which some, or others of the same lesion, were trained on: optimistic"
     return "photographs that were in no part of training, tuning or calibration"
-
-
-def cell(estimate: Mapping[str, Any] | None, digits: int = 2, few: bool = False, n: bool = True) -> str:
-    """Return an estimate as a cell: `0.69 (0.44 to 0.88), n = 16`, `too few to judge` or `not measurable`."""
-    if not estimate or estimate["value"] is None:
-        return "not measurable"
-    if few or estimate["n"] < FEW:
-        return _FEW
-    text = f"{estimate['value']:.{digits}f}"
-    if estimate["low"] is not None:
-        text += f" ({estimate['low']:.{digits}f} to {estimate['high']:.{digits}f})"
-    return f"{text}, n = {estimate['n']:,}" if n else text
 
 
 def _head(lesions: Any) -> list[str]:
@@ -188,7 +163,7 @@ def _ranking(metrics: Mapping[str, Any], part: Mapping[str, Any], lesions: Mappi
         lines.append(_row(name, cell(part[key]), cell(lesions[key]) if lesions else None))
     choice = (metrics.get("first_choice") or {}).get("text")
     lines += ["", choice] if choice else []
-    return [*lines, ""]
+    return [*lines, *groups.within_source(part), ""]
 
 
 def _diagnoses(part: Mapping[str, Any]) -> list[str]:
@@ -294,79 +269,3 @@ def _sets(part: Mapping[str, Any], decision: Mapping[str, Any]) -> list[str]:
             lines.append(f"| {diagnosis.name(code)} ({code}) | {cell(one['coverage'])} | {size} |")
         lines.append("")
     return lines
-
-
-def subgroups_of(part: Mapping[str, Any]) -> list[str]:
-    """Return the names of the columns by which subgroups were judged."""
-    return [_COLUMNS.get(column, column.replace("_", " ")) for column in part.get("subgroups") or {}]
-
-
-def _subgroups(part: Mapping[str, Any]) -> list[str]:
-    lines = ["### Subgroups", ""]
-    if not part.get("subgroups"):
-        return [*lines, "None: source, sex, site and age were not recorded.", ""]
-    lines += [
-        "Melanoma at the deployed threshold, within each group; the last column is how often the prediction set holds "
-        "the diagnosis.",
-        "",
-        "| group | n (melanomas) | sensitivity | specificity | AUC | set |",
-        "|---|---|---|---|---|---|",
-    ]
-    for column, values in part["subgroups"].items():
-        for value, one in sorted(values.items(), key=lambda named: not named[0].startswith("under")):
-            scores = [
-                "none" if estimate is None or (estimate["n"] == 0) else cell(estimate, few=few, n=False)
-                for estimate, few in (
-                    (one.get("sensitivity"), False),
-                    (one.get("specificity"), False),
-                    (one["auc"], one["too_few"]),
-                    (one.get("coverage"), False),
-                )
-            ]
-            name = f"{_COLUMNS.get(column, column.replace('_', ' '))}: {value}"
-            lines.append(f"| {name} | {one['n']:,} ({one['n_positive']:,}) | " + " | ".join(scores) + " |")
-    cells = part.get("missing") or {}
-    missing = {name: n["missing"] for name, n in cells.items() if name in (*_COLUMNS, "age") and n["missing"]}
-    lines += _gaps(part.get("gaps") or {})
-    if missing:
-        told = ", ".join(f"{_COLUMNS.get(name, name)} {n:,}" for name, n in missing.items())
-        lines += ["", f"Not known, of {plural(part['n_images'], 'photograph')}: {told}."]
-    if "skin_tone" not in part["subgroups"]:
-        lines += ["", "Skin tone was not judged: neither a measurement nor an estimate is in these data."]
-    return [*lines, ""]
-
-
-def _gaps(gaps: Mapping[str, Any]) -> list[str]:
-    """Return the largest difference of each score among the groups of each column."""
-    told = [
-        f"- {score} by {_COLUMNS.get(column, column.replace('_', ' '))}: {gap['value']:.2f} "
-        f"({gap['low']:.2f} to {gap['high']:.2f}), {gap['higher']} above {gap['lower']}"
-        + ("" if gap["low"] > 0 else "; not shown to be a difference")
-        for column, scores in gaps.items()
-        for score, gap in scores.items()
-        if gap
-    ]
-    if not told:
-        return []
-    said = "Largest gaps between groups that can be judged, with intervals that hold for all pairs of groups at once:"
-    return ["", said, "", *(line.replace("- auc", "- AUC") for line in told)]
-
-
-def _baselines(metrics: Mapping[str, Any], part: Mapping[str, Any]) -> list[str]:
-    lines = ["### Baselines", ""]
-    if not metrics["baselines"]:
-        return [*lines, "None were made.", ""]
-    lines += ["| | balanced accuracy | the model's less this | melanoma AUC |", "|---|---|---|---|"]
-    few = few_of(part, "melanoma")
-    model = cell(part["balanced_accuracy"], n=False), cell(part["groups"]["melanoma"]["auc"], few=few, n=False)
-    lines.append(f"| this model | {model[0]} | | {model[1]} |")
-    for key, one in metrics["baselines"].items():
-        paired = (one.get("difference") or {}).get("balanced_accuracy")
-        lines.append(
-            f"| {_NAMES.get(key, key.replace('_', ' '))} | {cell(one['balanced_accuracy'], n=False)} | "
-            f"{cell(paired, n=False) if paired else ''} | {cell(one['melanoma_auc'], few=few, n=False)} |"
-        )
-    chance = (metrics["baselines"].get("shuffled_labels") or {}).get("at_chance")
-    if chance is not None:
-        lines += ["", f"On shuffled labels the network is {'no better than' if chance else '**above**'} chance."]
-    return [*lines, ""]

@@ -22,6 +22,7 @@ from melascope.evaluation.measures import Scores, distinct
 from melascope.evaluation.predictions import Vocabulary, mark_trained_on, vocabulary
 from melascope.evaluation.record import PARTS
 from melascope.evaluation.sample import Sample, lesion_numbers, lesions, photographs
+from melascope.evaluation.strata import stratified_sections
 from melascope.evaluation.subgroups import subgroup_sections
 from melascope.progress import Progress, silent
 from melascope.statistics import deployed
@@ -223,6 +224,7 @@ class _Maker:
                 if test
                 else {"subgroups": {}, "gaps": {}}
             ),
+            **(stratified_sections(sample, seen, scores) if test else {"within_source": None, "benign": None}),
             "decisions": decision_section(sample, seen, draws, self.seed) if test else None,
             "missing": statements.missing_section(frame),
         }

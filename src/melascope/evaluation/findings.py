@@ -260,6 +260,7 @@ def _baselines(metrics: Mapping[str, Any], part: Mapping[str, Any]) -> list[Rema
             beats = None not in (own["low"], theirs["high"]) and own["low"] > theirs["high"]
         if beats:
             remarks.append(Remark("good", f"It beats colour alone: {told}."))
+            remarks += _beats_at_melanoma(colour.get("difference") or {})
         else:
             remarks.append(Remark("warning", f"It is not shown to beat colour alone: {told}."))
     shuffled = baselines.get("shuffled_labels")
@@ -287,6 +288,22 @@ def _baselines(metrics: Mapping[str, Any], part: Mapping[str, Any]) -> list[Rema
                 Remark("warning", f"Trained on shuffled labels it is above chance (melanoma AUC {auc}): labels leak.")
             )
     return remarks
+
+
+def _beats_at_melanoma(difference: Mapping[str, Any]) -> list[Remark]:
+    """Return a warning where a model that sorts diagnoses better than colour does not rank melanomas better."""
+    held = [
+        f"{words} {shown(one)}"
+        for words, one in (
+            ("over all pairs", difference.get("melanoma_auc")),
+            ("within a source", difference.get("melanoma_auc_within")),
+        )
+        if one and one["low"] is not None and one["low"] <= 0
+    ]
+    if not held:
+        return []
+    told = f"melanoma AUC less that of colour, paired: {'; '.join(held)}"
+    return [Remark("warning", f"At ranking melanomas it is not shown to beat colour alone: {told}.")]
 
 
 def _calibration(part: Mapping[str, Any]) -> list[Remark]:

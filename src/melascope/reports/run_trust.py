@@ -57,6 +57,10 @@ def calibration(metrics: Mapping[str, Any], stamp: str) -> list[Any]:
     return blocks + _prediction_sets(part)
 
 
+_PASSED = ("melanoma_specificity", "specificity")
+_BENIGN = ("confirmed by", "n", "specificity for melanoma", "no alert at all")
+
+
 def _prediction_sets(part: Mapping[str, Any]) -> list[Any]:
     found = part.get("prediction_set")
     if not isinstance(found, Mapping):
@@ -100,7 +104,45 @@ def subgroups(metrics: Mapping[str, Any]) -> list[Any]:
         "mean size",
     ]
     table = Table("Melanoma by subgroup, with 95 % intervals", columns, rows)
-    return [*_gaps(part), *_source_told(metrics), Details("Melanoma by subgroup", [table])]
+    return [
+        *_gaps(part),
+        *_source_told(metrics),
+        *_within(part),
+        *_benign(part),
+        Details("Melanoma by subgroup", [table]),
+    ]
+
+
+def _within(part: Mapping[str, Any]) -> list[Any]:
+    """Return the AUCs over pairs of one source."""
+    found = part.get("within_source")
+    if not isinstance(found, Mapping):
+        return []
+    told = [
+        f"{name} {wording.score(one.get('auc'))} (n = {wording.count(wording.cases(one.get('auc')))})"
+        if one.get("auc")
+        else f"{name} cannot be measured, as no source has lesions of both kinds"
+        for name, one in (
+            (name, found.get(key) or {}) for key, name in (("melanoma", "melanoma"), ("malignant", "malignancy"))
+        )
+    ]
+    return [Text(f"AUC over pairs of one source, which no mark of a source can raise: {'; '.join(told)}.")]
+
+
+def _benign(part: Mapping[str, Any]) -> list[Any]:
+    """Return the specificity on benign lesions by what confirmed them."""
+    found = part.get("benign")
+    if not isinstance(found, Mapping) or not found:
+        return []
+    rows = [
+        [str(kind), wording.count(one.get("n")), *[cell(one.get(s), wording.percent) for s in _PASSED]]
+        for kind, one in found.items()
+    ]
+    note = (
+        "At the deployed thresholds. Benign lesions that were excised looked suspicious to somebody, and are the hard "
+        "ones; those that were followed up or agreed upon are the easy ones."
+    )
+    return [Table("Benign lesions, by what confirmed them, with 95 % intervals", [*_BENIGN], rows, note)]
 
 
 def _gaps(part: Mapping[str, Any]) -> list[Any]:
@@ -158,20 +200,27 @@ def baselines(metrics: Mapping[str, Any], stamp: str) -> list[Any]:
     model = {"accuracy": part.get("accuracy"), "balanced_accuracy": part.get("balanced_accuracy")}
     model |= {f"{g}_auc": (groups.get(g) or {}).get("auc") for g in ("melanoma", "malignant")}
     scores = ("balanced_accuracy", "accuracy", "melanoma_auc", "malignant_auc")
+    heads = {
+        "balanced_accuracy": "lead in balanced accuracy",
+        "melanoma_auc": "lead in melanoma AUC",
+        "melanoma_auc_within": "lead within a source",
+    }
+    made = [v.get("difference") or {} for v in found.values() if isinstance(v, Mapping)]
+    leads = [score for score in heads if score == "balanced_accuracy" or any(score in one for one in made)]
     entries = [("this model", model), *[(_BASELINES.get(k, k), v) for k, v in found.items() if isinstance(v, Mapping)]]
     rows = [
         [
             label,
             wording.count(wording.cases(v.get("balanced_accuracy"))),
             *[cell(v.get(s), wording.percent if i < 2 else wording.score) for i, s in enumerate(scores)],
-            cell((v.get("difference") or {}).get("balanced_accuracy"), wording.score),
+            *[cell((v.get("difference") or {}).get(s), wording.score) for s in leads],
         ]
         for label, v in entries
     ]
     notes = " ".join(str(v["text"]) for v in found.values() if isinstance(v, Mapping) and v.get("text"))
     notes += (
-        " Lead: balanced accuracy of this model minus the baseline's, on the same photographs, both drawn together; "
-        "an interval that holds 0 shows no difference."
+        " Lead: this model's score minus the baseline's, on the same photographs, both drawn together; an interval "
+        "that holds 0 shows no difference."
     )
     told = "Balanced accuracy of the model and of what it must beat, with 95 % intervals. " + "; ".join(
         f"{r[0]} {r[2]}, n = {r[1]}" for r in rows
@@ -181,7 +230,7 @@ def baselines(metrics: Mapping[str, Any], stamp: str) -> list[Any]:
         title="Balanced accuracy",
         stamp=f"{name} · {stamp}",
     )
-    columns = ["", "n", "balanced accuracy", "accuracy", "melanoma AUC", "malignant AUC", "lead"]
+    columns = ["", "n", "balanced accuracy", "accuracy", "melanoma AUC", "malignant AUC", *[heads[s] for s in leads]]
     blocks: list[Any] = [
         Drawing(figure, told, told.split(". ")[0] + ".", True),
         Table("Baselines, with 95 % intervals", columns, rows, notes),

@@ -33,7 +33,7 @@ ENOUGH = 50
 
 _INNER = 3
 _STRENGTHS = (10.0, 1.0, 0.1, 0.01, 0.001)
-_DIAGONAL = 1e-3  # holds a class's own slope near 1 / temperature where hardly anything tells it
+_SPREAD = 0.5  # how far a class's own slope is taken to lie from 1 / temperature before its rows are seen
 _STEPS, _ARRIVED = 60, 1e-8
 _EDGE = 1e-12
 
@@ -89,8 +89,9 @@ def fit_scaling(logits: Array, labels: Array, method: Method, strength: float = 
         logits: `(n, c)` floats.
         labels: `(n,)` class numbers.
         method: One of `METHODS`.
-        strength: Of the penalty on the mean square of the off-diagonals and on that of the offsets (ODIR). Slopes are
-            held, very loosely, near 1 / temperature, so that a class without rows leaves them finite.
+        strength: Of the penalty on the mean square of the off-diagonals and on that of the offsets (ODIR). A class's
+            own slope has a normal prior about 1 / temperature with a deviation of half of it, so that a score of rows
+            do not make a class certain.
 
     Raises:
         ValueError: For an unknown method; and as `fit_temperature`.
@@ -114,7 +115,8 @@ def _newton(
     theta = centre if start is None else np.column_stack([start.weights, start.offsets])
     penalty = np.full((c, c + 1), strength / max(1, c * (c - 1)))
     penalty[:, -1] = strength / c
-    np.fill_diagonal(penalty, _DIAGONAL / c)
+    # The mean loss of n rows: a normal prior adds its square over 2 n variances.
+    np.fill_diagonal(penalty, 1 / (2 * n * (_SPREAD * plain.weights[0, 0]) ** 2))
     free = np.ones((c, c + 1), dtype=bool)
     if method == "vector":
         free[:, :-1] = np.eye(c, dtype=bool)

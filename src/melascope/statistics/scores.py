@@ -181,6 +181,27 @@ def auc(p: Array, y: Array, weights: Array | None = None) -> Any:
     return ranking(p, y, weights).auc
 
 
+def auc_within(p: Array, y: Array, strata: Array, weights: Array | None = None) -> Any:
+    """Return the AUC over pairs of one stratum: the mean of the AUCs within each, weighted by their pairs.
+
+    What tells the strata apart, such as a source, gains nothing here. NaN where no stratum has both.
+
+    Args:
+        p: `(n,)` scores; higher means more likely positive.
+        y: `(n,)` bool.
+        strata: `(n,)` names or numbers.
+        weights: `(n,)` or `(n, k)`.
+    """
+    positive, w, names = np.asarray(y, dtype=bool), _columns(weights, len(y)), np.asarray(strata)
+    pairs = won = np.zeros(w.shape[1])
+    for name in np.unique(names):
+        rows = names == name
+        own = w[rows & positive].sum(axis=0, dtype=float) * w[rows & ~positive].sum(axis=0, dtype=float)
+        if own.any():
+            pairs, won = pairs + own, won + own * np.nan_to_num(auc(np.asarray(p)[rows], positive[rows], w[rows]))
+    return _shaped(_ratio(won, pairs), weights)
+
+
 def partial_auc(p: Array, y: Array, weights: Array | None = None, above: float = 0.8) -> Any:
     """Return the area under the part of the ROC curve where sensitivity is at least `above`.
 

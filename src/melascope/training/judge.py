@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from melascope import diagnosis
 from melascope.bundle import Predictor, load_bundle, write_bundle
 from melascope.bundle.trained_on import SAME_PHOTOGRAPH
 from melascope.datasets import Pack
@@ -94,9 +95,19 @@ def export(
 
 
 def evaluate(
-    folder: RunFolder, recipe: Recipe, table: pd.DataFrame, packed: Pack, progress: Progress, threads: int
+    folder: RunFolder,
+    recipe: Recipe,
+    table: pd.DataFrame,
+    packed: Pack,
+    progress: Progress,
+    threads: int,
+    shuffled: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Predict every photograph with the bundle, score each part, and put the evaluation into the bundle."""
+    """Predict every photograph with the bundle, score each part, and put the evaluation into the bundle.
+
+    `shuffled` is what an earlier judgement found of the network that was trained on shuffled labels; without it, it is
+    trained here.
+    """
     audit = folder.read_json("audit.json")
     bundle = load_bundle(folder.need("model.melascope"))
     labels, rows = labels_and_rows(table, bundle.classes, audit["cross_fitted"])
@@ -113,6 +124,7 @@ def evaluate(
     told = tested[[f"p_{code}" for code in bundle.classes]].to_numpy(dtype=float)
     prior = (bundle.decision.get("first_choice") or {}).get("prior")
     said = [bundle.classes[int(first_choice(p, prior))] if np.isfinite(p).all() else None for p in told]
+    risk = diagnosis.group_risk(told, bundle.classes, "melanoma")
     metrics = score(
         predictions,
         bundle.decision,
@@ -121,7 +133,9 @@ def evaluate(
         audited=audit["audited"],
         flow=audit["flow"],
         leaks=audit["leak"] or None,
-        baselines=_baselines(folder, recipe, table, packed, labels, rows, bundle.classes, said, progress, threads),
+        baselines=_baselines(
+            folder, recipe, table, packed, labels, rows, bundle.classes, said, risk, shuffled, progress, threads
+        ),
         cross_fitted=audit["cross_fitted"],
         seed=folder.settings["seed"],
         progress=progress,
@@ -159,17 +173,21 @@ def _baselines(
     rows: Mapping[str, np.ndarray],
     classes: tuple[str, ...],
     said: list[str | None],
+    risk: np.ndarray,
+    shuffled: Mapping[str, Any] | None,
     progress: Progress,
     threads: int,
 ) -> dict[str, Any]:
     """Return what the model is measured against: the largest class, colours alone, shuffled labels.
 
-    `said` are its first choices on the test part.
+    `said` are its first choices, `risk` its risks of melanoma, on the test part; `shuffled` as in `evaluate`.
     """
     seed = folder.settings["seed"]
-    out = folder.file("baselines/shuffled_labels")
-    logits = train_on_shuffled(out, recipe, table, packed.images, rows, classes, seed, progress, threads)
-    return all_of(table, labels, rows, classes, packed.images, logits, said, seed=seed, progress=progress)
+    out, logits = folder.file("baselines/shuffled_labels"), None
+    if shuffled is None:
+        logits = train_on_shuffled(out, recipe, table, packed.images, rows, classes, seed, progress, threads)
+    found = all_of(table, labels, rows, classes, packed.images, logits, said, risk, seed=seed, progress=progress)
+    return found if shuffled is None else {**found, "shuffled_labels": dict(shuffled)}
 
 
 def train_on_shuffled(

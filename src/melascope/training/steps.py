@@ -14,7 +14,7 @@ import pandas as pd
 from melascope import environment
 from melascope.audit import survey as look
 from melascope.audit.protocol import Prepared, apply_protocol, leakage
-from melascope.audit.provenance import refuse_unusable
+from melascope.audit.provenance import flow_before, refuse_unusable
 from melascope.datasets import (
     Pack,
     SplitResult,
@@ -104,7 +104,9 @@ class Steps:
         continued.begin_with(self.folder, self.recipe, prepared.classes, self.threads)  # refuses what does not fit
         continued.limited_by(self.folder, told)
         summary = look.write_audit(self.folder.path, found, prepared)
+        before = flow_before(s["data"], len(found.scanned))
         summary.update(
+            flow=[*before, *summary["flow"][1:]] if before else summary["flow"],
             warnings=[*told, *warnings],
             classes=list(prepared.classes),
             cross_fitted=parts.cross_fitted,
