@@ -17,6 +17,13 @@ SCHEMA = 1
 Decision = Literal["alert", "no_alert", "refer"]
 Aim = Literal["sensitivity", "specificity", "youden"]
 
+COVERAGE_NOTE = (
+    "The set holds the diagnosis of at least this share of the photographs of each diagnosis, on average and if "
+    "photographs are exchangeable with the calibration ones."
+)
+"""What `coverage` promises, and what not; it stands wherever a prediction set is shown."""
+LESION_COVERAGE_NOTE = f"{COVERAGE_NOTE} It was set on single photographs."
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -86,7 +93,10 @@ class Finding:
     `neighbours` has `{"image_id", "diagnosis", "distance", "source", "licence"}`
     of the most similar photographs of known diagnosis, the most similar first;
     each is None where nobody asked or the model cannot tell.
-    Not part of the JSON, and there only where asked for: `heatmap`,
+    `coverage` is that of the prediction set, and the JSON's `coverage_note`
+    says what it promises.
+    Not part of the JSON: `doubts`, those of the reasons for which a missing
+    alert would not be trusted, and, there only where asked for, `heatmap`,
     `(h', w')` floats in [0, 1] for melanoma, and `embedding`, `(d,)`.
     """
 
@@ -113,8 +123,14 @@ class Finding:
     patient_id: str | None = None
     context: dict[str, Any] | None = None
     schema: int = SCHEMA
+    doubts: tuple[str, ...] = ()
     heatmap: Any = field(default=None, compare=False, repr=False)
     embedding: Any = field(default=None, compare=False, repr=False)
+
+    @property
+    def coverage_note(self) -> str | None:
+        """What the coverage promises; None without a prediction set."""
+        return None if self.coverage is None else COVERAGE_NOTE
 
     def to_dict(self) -> dict[str, Any]:
         """Return the finding as JSON-ready data; NaN becomes null."""
@@ -152,6 +168,7 @@ class LesionFinding:
         patient_id: Whose lesion it is, where a table says so.
         ugly_duckling: How unlike the patient's other lesions it looks; see `melascope.bundle.lesions`. None where
             that cannot be said.
+        doubts: As for a photograph, and not part of the JSON: why it is referred, or why its alert is in doubt.
     """
 
     lesion_id: str | None
@@ -171,6 +188,12 @@ class LesionFinding:
     patient_id: str | None = None
     ugly_duckling: float | None = None
     schema: int = SCHEMA
+    doubts: tuple[str, ...] = ()
+
+    @property
+    def coverage_note(self) -> str | None:
+        """What the coverage promises; None without a prediction set."""
+        return None if self.coverage is None else LESION_COVERAGE_NOTE
 
     def to_dict(self) -> dict[str, Any]:
         """Return the finding as JSON-ready data; NaN becomes null."""
@@ -200,6 +223,7 @@ _KEYS = (
     "operating_point",
     "prediction_set",
     "coverage",
+    "coverage_note",
     "novelty",
     "quality",
     "modality",
@@ -221,6 +245,7 @@ _LESION_KEYS = (
     "operating_point",
     "prediction_set",
     "coverage",
+    "coverage_note",
     "ugly_duckling",
     "judged",
     "findings",

@@ -195,7 +195,7 @@ OUTSIDE = {"score": 0.004, "outside": True}
 INSIDE = {"score": 0.4, "outside": False}
 BLURRED = {"score": 0.2, "problems": [{"kind": "blur", "severity": 0.9, "sentence": "The photograph is blurred."}]}
 HAIRY = {"score": 0.8, "problems": [{"kind": "hair", "severity": 0.3, "sentence": "Hair covers the skin."}]}
-KNOWN = {"age_band": {"40 to 49": 300, "under 10": 3}, "site": {"back": 120}}
+KNOWN = {"age_band": {"40 to 49": 300, "20 to 29": 3}, "site": {"back": 120}}
 
 
 @pytest.mark.parametrize(
@@ -206,9 +206,11 @@ KNOWN = {"age_band": {"40 to 49": 300, "under 10": 3}, "site": {"back": 120}}
         ({"quality": BLURRED}, "too poor to be judged. The photograph is blurred."),
         ({"modality": "clinical"}, "not look like a dermoscopic photograph but a clinical one"),
         ({"modality": {"modality": "neither", "probabilities": {}}}, "a photograph of a lesion at all"),
-        ({"context": {"age": 7}}, "trained on 3 lesions of patients aged under 10"),
+        ({"context": {"age": 27}}, "trained on 3 lesions of patients aged 20 to 29"),
+        ({"context": {"age": 7}}, "not made for children and adolescents (age 7)"),
         ({"context": {"age": 95.0, "site": "Back"}}, "trained on no lesion of patients aged 80 and over"),
-        ({"context": {"site": "oral/genital"}}, 'trained on no lesion at the site "oral/genital"'),
+        ({"context": {"site": "scalp"}}, 'trained on no lesion at the site "head/neck"'),
+        ({"context": {"site": "oral/genital"}}, "not made for mucosa and genitals"),
     ],
 )
 def test_what_the_model_was_not_made_for_is_referred(given: dict[str, Any], words: str) -> None:
@@ -235,7 +237,7 @@ def test_what_raises_no_doubt_changes_nothing() -> None:
     assert decider.judge(p, None, {"score": None, "problems": []}, None, {"age": None, "site": float("nan")}) == plain
     # A model that was never told ages or sites does not know which it lacked.
     for unknown in (None, {}, {"age_band": None, "site": None}):
-        told = Decider.of(tiny.decision(known_context=unknown)).judge(p, context={"age": 3, "site": "nail"})
+        told = Decider.of(tiny.decision(known_context=unknown)).judge(p, context={"age": 90, "site": "ear"})
         assert told.decision == "no_alert"
 
 

@@ -44,6 +44,7 @@ def photograph(
         melanoma_risk=verdict.melanoma_risk,
         malignancy_risk=verdict.malignancy_risk,
         operating_point=verdict.operating_point,
+        doubts=verdict.doubts,
         **{key: more.get(key) for key in ("novelty", "quality", "modality", "context")},
         **about,
     )
@@ -109,6 +110,8 @@ def test_a_photograph_that_is_not_fit_does_not_dilute_those_that_are() -> None:
     assert alone.decision == "alert"
     assert "not fit to be judged alerts on its own" in alone.reasons[0]
     assert alone.melanoma_risk == pytest.approx(0.01)
+    assert ["blurred" in doubt for doubt in alone.doubts] == [True]
+    assert found.doubts == ()
 
 
 def test_where_no_photograph_is_fit_the_lesion_is_referred() -> None:
@@ -118,12 +121,13 @@ def test_where_no_photograph_is_fit_the_lesion_is_referred() -> None:
     assert found.melanoma_risk == pytest.approx(0.03)
     assert "unlike the photographs" in found.reasons[0]
     assert "blurred" in found.reasons[1]
+    assert found.doubts == found.reasons[:2]
 
 
 def test_a_site_that_the_model_hardly_knows_refers_the_lesion() -> None:
-    known = {"site": {"back": 100, "nail": 2}}
+    known = {"site": {"back": 100, "lateral torso": 2}}
     rule = decider(known_context=known)
-    photographs = [photograph(name, 0.02, rule=rule, context={"site": "nail"}) for name in "ab"]
+    photographs = [photograph(name, 0.02, rule=rule, context={"site": "lateral torso"}) for name in "ab"]
     (found,) = lesion_findings(photographs, rule)
     assert found.decision == "refer"
     assert sum("2 lesions at the site" in reason for reason in found.reasons) == 1

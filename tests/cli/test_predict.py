@@ -7,17 +7,19 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 from tests import tiny_bundle as tiny
 
 from melascope.bundle import Bundle, Predictor
 from melascope.bundle.neighbours import make
 from melascope.cli.main import main
 from melascope.cli.outputs import safe_cell, whole
-from melascope.cli.tables import findings_table, first_choices
+from melascope.cli.tables import findings_table, first_choices, possible
 from melascope.finding import Finding, Model
 
 
@@ -420,13 +422,65 @@ def test_quality_and_its_switch(predict, photos: Path) -> None:
         json.loads(line)["quality"] is None for line in predict(photos, "--json", "--no-quality").out.splitlines()
     )
     table = predict(photos).out
-    assert "ISIC_0000000.jpg is too poor: The photograph is blurred: hold the dermatoscope still" in table
+    poor = "The photograph is too poor to be judged. The photograph is blurred: hold the dermatoscope still"
+    assert table.count(poor) == 3
     assert "too poor" not in predict(photos, "--no-quality").out
     for i in range(3, 8):
         (photos / f"ISIC_{i:07d}.jpg").write_bytes(tiny.jpeg(i))
     many = predict(photos).out
-    assert many.count("jpg is too poor") == 5
-    assert "8 photographs are too poor; quality in --format csv or jsonl says why." in many
+    assert many.count(poor) == 5
+    assert "3 more photographs are referred or in doubt; --format jsonl says why." in many
+
+
+def test_below_the_table_stands_why_photographs_are_referred(predict, photos: Path, tmp_path: Path) -> None:
+    table = tmp_path / "lesions.csv"
+    table.write_text(
+        "image_id,lesion_id,age,site\nISIC_0000000,A,6,back\nISIC_0000001,B,50,genital\nISIC_0000002,C,50,back\n"
+    )
+    points = tiny.decision()["operating_points"]
+    for quiet in (False, True):
+        for named in points.values():
+            named["screening"]["threshold"] = 1.0 if quiet else 0.0
+        model = tiny.bundle(tmp_path / f"{quiet}.melascope", decision=tiny.decision(operating_points=points)).path
+        stands = "" if quiet else "The alert stands, though there is doubt. "
+        for by, names in (("photograph", ("ISIC_0000000.jpg", "ISIC_0000001.jpg")), ("lesion", ("A", "B"))):
+            lines = predict(photos, "--table", table, "--no-quality", "--by", by, model=model).out.splitlines()
+            told = [line for line in lines if "was not made for" in line]
+            assert told == [
+                f"{names[0]}: {stands}The model was not made for children and adolescents (age 6).",
+                f'{names[1]}: {stands}The model was not made for genitals (site "genital").',
+            ]
+            assert sum("refer" in line or "ALERT" in line for line in lines[:4]) == (2 if quiet else 3)
+            assert not any("in doubt" in line for line in lines)
+
+
+def test_the_prediction_set_is_shown_where_there_is_room(predict, photos: Path, tmp_path: Path) -> None:
+    model = Model("m", "1", "0" * 64)
+    probable = {"MEL": 0.3, "NV": 0.7}
+    told = {"decision": "alert", "probabilities": probable, "diagnosis": "NV", "coverage": 0.9}
+    findings = [
+        Finding(f"{'a' * 30}{i}.jpg", None, str(i), "ok", model, lesion_id=f"L{i}", prediction_set=codes, **told)  # type: ignore[arg-type]
+        for i, codes in enumerate([("MEL", "NV"), (), None])
+    ]
+    cells = next(column.cells for column in findings_table(findings).columns if column.header == "Possible")
+    assert [str(cell) for cell in cells] == ["MEL NV", "none", ""]
+    assert "Possible" in [column.header for column in findings_table(findings, 120).columns]
+    assert "Possible" not in [column.header for column in findings_table(findings, 80).columns]
+    assert possible(findings, 80) == possible(findings[2:]) == []
+    (line,) = possible(findings)
+    assert "At least 90 % of the photographs of each diagnosis" in line
+    assert "an average, which holds if photographs are like the calibration ones" in line
+    # Neither a long name nor the codes of neighbours push a column over the edge.
+    similar = tuple({"diagnosis": "NV"} for _ in range(5))
+    page = Console(width=80, file=io.StringIO())
+    page.print(findings_table([replace(f, neighbours=similar, lesion_id=None) for f in findings], 80))
+    assert page.file.getvalue().count("NV") >= 3 * 5  # type: ignore[attr-defined]
+    assert line in predict(photos).out
+    assert (
+        "It was set on single photographs." in predict(photos, "--table", lesions_csv(tmp_path), "--by", "lesion").out
+    )
+    without = tiny.bundle(tmp_path / "none.melascope", decision=tiny.decision(prediction_set=None)).path
+    assert "Possible" not in predict(photos, model=without).out
 
 
 @pytest.fixture

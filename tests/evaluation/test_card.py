@@ -275,7 +275,7 @@ def test_a_card_tells_what_its_maker_measured_beside_the_run(metrics: dict[str, 
     assert "| 33 | test on external data | **partly:** the same recipe, trained without one of its sources" in told
     assert "other networks of ours" not in told
     assert "a run cannot know" not in told
-    with pytest.raises(ValueError, match="designs, left_out, .*; not hopes"):
+    with pytest.raises(ValueError, match=r"designs, left_out, .*; not hopes"):
         model_card(metrics, decision, RECIPE, beside={"hopes": []})
 
 

@@ -89,7 +89,7 @@ def metrics(judged: pd.DataFrame, decision: dict[str, Any]) -> dict[str, Any]:
     return evaluate(judged, decision, prevalence={"melanoma": 0.05, "malignant": 0.1}, draws=200)
 
 
-def test_the_decision_is_whole_and_can_be_deployed(decision: dict[str, Any]) -> None:
+def test_the_decision_is_whole_and_can_be_deployed(decision: dict[str, Any], train: pd.DataFrame) -> None:
     decider = Decider.of(decision)
     assert decision["calibration"]["method"] == "vector"
     assert decider.names == ("screening", "balanced", "rule-in")
@@ -98,8 +98,13 @@ def test_the_decision_is_whole_and_can_be_deployed(decision: dict[str, Any]) -> 
     assert decision["known_context"]["site"].keys() == set(SITES)
     assert sum(decision["known_context"]["site"].values()) == 300
     assert decision["known_context"]["age_band"]["30 to 39"] > 20
-    assert decider.judge(np.full(8, 0.125), context={"age": 4}).reasons[-1]
-    assert any("aged under 10" in reason for reason in decider.doubts(context={"age": 4, "site": "back"}))
+    known = decision["known_context"]
+    for column, every in (("malignant_site", known["site"]), ("malignant_age_band", known["age_band"])):
+        assert known[column].keys() == every.keys()
+        assert all(count <= every[name] for name, count in known[column].items())
+    ill = train[train["diagnosis"].isin(["MEL", "BCC", "SCC"])]
+    assert sum(known["malignant_site"].values()) == ill["lesion_id"].nunique()
+    assert any("aged 80 and over" in reason for reason in decider.doubts(context={"age": 95, "site": "back"}))
 
 
 def test_calibration_finds_the_truth_again(judged: pd.DataFrame, metrics: dict[str, Any]) -> None:
@@ -228,6 +233,7 @@ def test_a_small_part_falls_back_and_says_why(recipe: Recipe) -> None:
     assert found["first_choice"]["reason"].startswith("On the calibration part there are fewer than 10 lesions of MEL")
     assert found["lesion_operating_points"]["points"] is None
     assert found["known_context"]["age_band"] is None
+    assert found["known_context"]["malignant_age_band"] is None
     decider = Decider.of(json.loads(json.dumps(found, allow_nan=False)))
     assert "no lesion has several photographs. Those of single photographs are used." in str(decider.lesion_reason)
     unknown = calibrate(recipe, CODES, AUDIT, predictions_of(table, logits[table.index], CODES), labels)

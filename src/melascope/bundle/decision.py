@@ -64,7 +64,7 @@ class Decider:
         lesion_points: As `points`, for the scores of lesions.
         lesion_reason: Why `lesion_points` are those of photographs; None where they are not.
         prior: Shares of the classes that the first choice weighs away, or None.
-        known: Lesions of the training part per age band and per site.
+        known: Lesions of the training part, and the malignant ones of these, per age band and per site.
         names: Of all operating points, the deployed one first.
     """
 

@@ -183,11 +183,11 @@ def prediction_set(value: Any, classes: int) -> tuple[tuple[float | None, ...] |
 
 
 def known_context(value: Any) -> dict[str, dict[str, int]]:
-    """Return the training part's lesions per age band and per site; empty where nothing is known."""
+    """Return the training part's lesions per age band and per site, all and malignant; empty where nothing is known."""
     if value is None:
         return {}
     found: dict[str, dict[str, int]] = {}
-    for column in ("age_band", "site"):
+    for column in ("age_band", "site", "malignant_age_band", "malignant_site"):
         counts = value.get(column) if isinstance(value, Mapping) else ()
         if counts is None:
             continue

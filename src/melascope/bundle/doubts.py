@@ -8,6 +8,7 @@ What is None, or says nothing, raises no doubt.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,7 +16,23 @@ from melascope.counted import plural
 
 DERMOSCOPIC = "dermoscopic"
 FEW = 10
-"""Fewer training lesions than this of an age band or a site are too few to know it."""
+"""Fewer training lesions, or malignant ones, than this of an age band or a site are too few to know it."""
+ADULT = 18
+"""The age in years below which patients are `THE_YOUNG`."""
+THE_YOUNG = "children and adolescents"
+"""Whom the model was not made for, however many of them were in training; as its card says (Contraindications)."""
+CONTRAINDICATED_SITES: Mapping[str, str] = {
+    "palms and soles": r"\b(acral|palms?|palmar|soles?|plantar)\b",
+    "nails": r"nails?\b|\bsubungual\b",
+    "mucosa": r"mucos|\b(oral|mouth)\b",
+    "eyes": r"\b(eyes?|conjunctival?)\b",
+    "genitals": r"genital|\b(penis|scrotum|vulva)\b",
+}
+"""Where the model was not made for, in the words of its card (Contraindications), and how tables name these sites.
+
+They are referred whatever the counts: three dozen lesions of which hardly one is
+malignant teach nothing about melanoma. HAM10000's `foot` and `hand` are extremities.
+"""
 _OLDEST = 80
 _MOST = 3  # problems of a photograph that are told, the one that costs most first
 
@@ -34,7 +51,8 @@ def doubts(
         quality: A `score` below `melascope.images.quality.TOO_POOR` does; `problems` have a `sentence` each.
         modality: Anything but `dermoscopic`; a word, or a mapping that has it as `modality`.
         context: `age` in years and `site` of the lesion; either may be missing.
-        known: `known_context` of the decision: lesions of the training part per age band and site.
+        known: `known_context` of the decision: lesions of the training part, and the malignant ones of these, per age
+            band and site. Of age and site each raises one doubt at most.
     """
     found = []
     if novelty is not None and novelty.get("outside"):
@@ -95,21 +113,36 @@ def site_name(site: Any) -> str | None:
 
 
 def _unfamiliar(context: Mapping[str, Any], known: Mapping[str, Mapping[str, int]]) -> list[str]:
-    found = []
-    for column, name, words in (
-        ("age_band", age_band(context.get("age")), "of patients aged {}"),
-        ("site", site_name(context.get("site")), 'at the site "{}"'),
-    ):
-        counts = known.get(column)
+    age, site = context.get("age"), context.get("site")
+    about_age = _not_for_age(age) or _barely_known(known, "age_band", age_band(age), "of patients aged {}")
+    about_site = _not_for_site(site) or _barely_known(known, "site", site_name(site), 'at the site "{}"')
+    return [sentence for sentence in (about_age, about_site) if sentence is not None]
+
+
+def _not_for_age(age: Any) -> str | None:
+    if age_band(age) is None or float(age) >= ADULT:
+        return None
+    return f"The model was not made for {THE_YOUNG} (age {float(age):g})."
+
+
+def _not_for_site(site: Any) -> str | None:
+    given = " ".join(site.split()) if isinstance(site, str) else ""
+    plain = given.casefold().replace("_", " ")
+    places = [place for place, pattern in CONTRAINDICATED_SITES.items() if re.search(pattern, plain)]
+    return f'The model was not made for {" and ".join(places)} (site "{given}").' if places else None
+
+
+def _barely_known(known: Mapping[str, Mapping[str, int]], column: str, name: str | None, words: str) -> str | None:
+    """Return that too few lesions of an age band or a site were in training, or too few malignant ones."""
+    for kind, counts in (("lesion", known.get(column)), ("malignant lesion", known.get(f"malignant_{column}"))):
         # A set that never says the age or the site cannot tell which it lacked.
         if name is None or not counts:
             continue
-        same = [count for key, count in counts.items() if name in (key, site_name(key))]
-        seen = sum(same)
+        seen = sum(count for key, count in counts.items() if name in (key, site_name(key)))
         if seen < FEW:
-            number = plural(seen, "lesion") if seen else "no lesion"
-            found.append(f"The model was trained on {number} {words.format(name)}: too few to be relied on.")
-    return found
+            number = plural(seen, kind) if seen else f"no {kind}"
+            return f"The model was trained on {number} {words.format(name)}: too few to be relied on."
+    return None
 
 
 def _outside(score: Any) -> str:

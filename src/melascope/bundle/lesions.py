@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from melascope.bundle.decision import Decider, Verdict
+from melascope.bundle.rows import LOOKS, MEASURED, kind, looks, measurements
 from melascope.counted import plural
 from melascope.errors import DataError
 from melascope.finding import Finding, LesionFinding
@@ -33,6 +34,8 @@ _COLUMNS: dict[str, type] = {
     "judged": int,
     "refused": int,
     "status": str,
+    "error_kind": str,
+    "error": str,
     "decision": str,
     "reasons": str,
     "diagnosis": str,
@@ -44,8 +47,10 @@ _COLUMNS: dict[str, type] = {
     "threshold": float,
     "assured": bool,
     "threshold_chosen_on": str,
+    **{name: kind(name) for name in MEASURED},
     "prediction_set": str,
     "coverage": float,
+    **LOOKS,
     "paths": str,
     "model": str,
     "model_version": str,
@@ -118,6 +123,7 @@ def lesion_finding(photographs: Sequence[Finding], decider: Decider) -> LesionFi
         prediction_set=verdict.prediction_set,
         coverage=decider.coverage,
         patient_id=patient,
+        doubts=verdict.doubts,
     )
 
 
@@ -127,7 +133,8 @@ def _not_silenced(verdict: Verdict, photographs: Sequence[Finding], why: str) ->
     if alone is None or verdict.decision == "alert":
         return verdict
     told = (why, *alone.reasons[:1], *verdict.reasons)
-    return replace(verdict, decision="alert", reasons=told, operating_point=alone.operating_point)
+    doubts = tuple(dict.fromkeys((*verdict.doubts, *alone.doubts)))
+    return replace(verdict, decision="alert", reasons=told, operating_point=alone.operating_point, doubts=doubts)
 
 
 def _about(
@@ -209,8 +216,12 @@ def lesion_columns(classes: Sequence[str]) -> dict[str, type]:
 
 
 def lesion_row(lesion: LesionFinding, classes: Sequence[str]) -> dict[str, Any]:
-    """Return a lesion's finding as one flat row; what it does not say is None."""
-    point = lesion.operating_point
+    """Return a lesion's finding as one flat row; what it does not say is None.
+
+    What it looks like is told of the photographs behind the probabilities: see `melascope.bundle.rows.looks`.
+    """
+    point, judged = lesion.operating_point, set(lesion.judged)
+    errors = [f.error for f in lesion.findings if f.error is not None]
     return {
         "lesion_id": lesion.lesion_id,
         "patient_id": lesion.patient_id,
@@ -218,6 +229,8 @@ def lesion_row(lesion: LesionFinding, classes: Sequence[str]) -> dict[str, Any]:
         "judged": len(lesion.judged),
         "refused": sum(f.status == "refused" for f in lesion.findings),
         "status": lesion.status,
+        "error_kind": " ".join(dict.fromkeys(error.kind for error in errors)) or None,
+        "error": " ".join(dict.fromkeys(error.message for error in errors)) or None,
         "decision": lesion.decision,
         "reasons": " ".join(lesion.reasons) or None,
         "diagnosis": lesion.diagnosis,
@@ -230,8 +243,10 @@ def lesion_row(lesion: LesionFinding, classes: Sequence[str]) -> dict[str, Any]:
         "threshold": point.threshold if point else None,
         "assured": point.assured if point else None,
         "threshold_chosen_on": point.chosen_on if point else None,
+        **measurements(point),
         "prediction_set": " ".join(lesion.prediction_set) if lesion.prediction_set is not None else None,
         "coverage": lesion.coverage,
+        **looks([f for f in lesion.findings if f.path in judged and f.status == "ok"]),
         "paths": " ".join(f.path for f in lesion.findings),
         "model": lesion.model.name,
         "model_version": lesion.model.version,

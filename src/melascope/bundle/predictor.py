@@ -239,6 +239,7 @@ class Predictor:
                 else None
             ),
             context=context,
+            doubts=verdict.doubts,
             heatmap=heat,
         )
 

@@ -14,7 +14,7 @@ import click
 from melascope.cli import console
 from melascope.cli.about import read_about, unread_ages
 from melascope.cli.outputs import BY, ENDINGS, FORMATS, whole, writing
-from melascope.cli.tables import findings_table, first_choices, lesions_table, rule, too_poor
+from melascope.cli.tables import doubted, findings_table, first_choices, lesions_table, possible, rule
 from melascope.counted import plural
 
 if TYPE_CHECKING:
@@ -270,17 +270,20 @@ def _findings(
 
 def _as_table(findings: list[Any], predictor: Predictor, by: str, out: Path | None) -> None:
     decider = predictor.decider
+    terminal = out is None and console.results.is_terminal
+    width = console.results.width if terminal else None
+    below = [*doubted(findings), *possible(findings, width), *first_choices(findings)]
     if by == "lesion":
-        shown = lesions_table(findings)
+        shown = lesions_table(findings, width)
         why = [decider.lesion_reason] if decider.lesion_reason else []
-        lines = [*first_choices(findings), *rule(decider.lesion_points.values()), *why, FOOTER]
+        lines = [*below, *rule(decider.lesion_points.values()), *why, FOOTER]
     else:
-        shown = findings_table(findings)
-        lines = [*too_poor(findings), *first_choices(findings), *rule(decider.points.values()), FOOTER]
-    if out is None and console.results.is_terminal:
+        shown = findings_table(findings, width)
+        lines = [*below, *rule(decider.points.values()), FOOTER]
+    if terminal:
         console.results.print(shown)
         for line in lines:
-            console.results.print(line, style="dim", markup=False, soft_wrap=True)
+            console.results.print(line, style="dim", markup=False, emoji=False)
         return
     from rich.console import Console
 
@@ -289,7 +292,7 @@ def _as_table(findings: list[Any], predictor: Predictor, by: str, out: Path | No
     page = Console(width=_WIDTH_OF_FILES, file=text, highlight=False)
     page.print(shown)
     for line in lines:
-        page.print(line, markup=False, soft_wrap=True)
+        page.print(line, markup=False, emoji=False, soft_wrap=True)
     if out is None:
         click.echo(text.getvalue(), nl=False)
         return

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from melascope import diagnosis
 from melascope.bundle.decision import SCREENING, percent
 from melascope.cli.outputs import printable
+from melascope.counted import plural
 from melascope.finding import Finding, LesionFinding, Measured, OperatingPointUsed
 
 if TYPE_CHECKING:
@@ -22,33 +23,39 @@ _COLOURS = {"alert": "bold red", "refer": "bold yellow", "no_alert": "green", "r
 _WORDS = {"alert": "ALERT", "refer": "refer", "no_alert": "no alert", "refused": "refused"}
 _NAME_WIDTH = 22
 _MOST_CODES = 5
-_MOST_POOR = 5
-_MOST_PROBLEMS = 2
+_MOST_DOUBTED = 5
+_WIDE = 100  # columns of a terminal that has room for prediction sets, and for lesions beside neighbours
 
 
-def findings_table(findings: Iterable[Finding]) -> Table:
-    """Return findings as a table for a person: a row per photograph, most urgent ones only where there are many."""
+def findings_table(findings: Iterable[Finding], width: int | None = None) -> Table:
+    """Return findings as a table for a person: a row per photograph, most urgent ones only where there are many.
+
+    Args:
+        findings: In the order of the rows.
+        width: Columns of the terminal; None where there is room for everything.
+    """
     from rich.table import Table
     from rich.text import Text
 
     rows = list(findings)
     shown = _most_urgent(rows)
-    folder = _common_folder([f.path for f in rows])
     lesions = any(f.lesion_id for f in rows)
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    # File names alone where they tell the photographs apart: paths would be torn over several lines.
-    alone = len({Path(f.path).name for f in rows}) == len({f.path for f in rows})
-    names = [
-        printable(Path(f.path).name if alone else os.path.relpath(f.path, folder) if folder else f.path) for f in shown
-    ]
-    table.add_column("Photograph", overflow="fold", min_width=min(_NAME_WIDTH, max(map(len, names), default=0)))
+    names = _names(rows, shown)
+    longest, narrow = max(map(len, names), default=0), width is not None and width < _WIDE
+    # Of a set width: a least width would push the last column over a narrow terminal's edge.
+    fixed = min(longest, _NAME_WIDTH) if narrow or longest <= _NAME_WIDTH else None
+    table.add_column("Photograph", overflow="fold", width=fixed, min_width=_NAME_WIDTH if fixed is None else None)
     if lesions:
         table.add_column("Lesion", overflow="fold")
     table.add_column("Decision", no_wrap=True)
     table.add_column("Melanoma", justify="right", no_wrap=True)
     table.add_column("Malignant", justify="right", no_wrap=True)
     table.add_column("Most probable", overflow="fold")
-    similar = any(f.neighbours for f in rows)
+    sets = _shows_sets(rows, width)
+    if sets:
+        table.add_column("Possible", overflow="fold")
+    similar = any(f.neighbours for f in rows) and not (narrow and lesions)
     if similar:
         table.add_column("Neighbours", overflow="fold")
     for name, finding in zip(names, shown, strict=True):
@@ -59,6 +66,7 @@ def findings_table(findings: Iterable[Finding]) -> Table:
         cells.append(Text(_WORDS[state], style=_COLOURS[state]))
         cells += [Text("" if r is None else percent(r)) for r in (finding.melanoma_risk, finding.malignancy_risk)]
         cells.append(Text(_last_cell(finding), style="dim" if finding.status == "refused" else ""))
+        cells += [Text(_set(finding))] if sets else []
         cells += [Text(_codes(finding))] if similar else []
         table.add_row(*cells)
     if len(shown) < len(rows):
@@ -68,8 +76,13 @@ def findings_table(findings: Iterable[Finding]) -> Table:
     return table
 
 
-def lesions_table(lesions: Iterable[LesionFinding]) -> Table:
-    """Return findings of lesions as a table for a person, most urgent ones only where there are many."""
+def lesions_table(lesions: Iterable[LesionFinding], width: int | None = None) -> Table:
+    """Return findings of lesions as a table for a person, most urgent ones only where there are many.
+
+    Args:
+        lesions: In the order of the rows.
+        width: As for `findings_table`.
+    """
     from rich.table import Table
     from rich.text import Text
 
@@ -88,9 +101,12 @@ def lesions_table(lesions: Iterable[LesionFinding]) -> Table:
     if ducklings:
         table.add_column("Unlike others", justify="right")
     table.add_column("Most probable", overflow="fold")
-    for lesion in shown:
+    sets = _shows_sets(rows, width)
+    if sets:
+        table.add_column("Possible", overflow="fold")
+    for name, lesion in zip(_names(rows, shown), shown, strict=True):
         state = str(lesion.decision or lesion.status)
-        cells = [Text(printable(lesion.lesion_id or Path(lesion.findings[0].path).name))]
+        cells = [Text(name)]
         cells += [Text(printable(lesion.patient_id or ""))] if patients else []
         read, given = len(lesion.judged), len(lesion.findings)
         cells.append(Text(str(given) if read == given else f"{read} of {given}"))
@@ -99,6 +115,7 @@ def lesions_table(lesions: Iterable[LesionFinding]) -> Table:
         if ducklings:
             cells.append(Text("" if lesion.ugly_duckling is None else f"{lesion.ugly_duckling:.1f}"))
         cells.append(Text(_last_cell(lesion), style="dim" if lesion.status == "refused" else ""))
+        cells += [Text(_set(lesion))] if sets else []
         table.add_row(*cells)
     if len(shown) < len(rows):
         table.caption = f"The {len(shown)} most urgent of {len(rows):,} lesions; all of them: --format csv --out FILE"
@@ -139,19 +156,61 @@ def rule(points: Iterable[OperatingPointUsed]) -> list[str]:
     return lines
 
 
-def too_poor(findings: Iterable[Finding]) -> list[str]:
-    """Return a line for each of the first photographs that are too poor to be judged: what its photographer can do."""
-    from melascope.images.quality import TOO_POOR
-
-    poor = [f for f in findings if f.quality is not None and f.quality["score"] < TOO_POOR]
-    lines = [
-        f"{printable(Path(f.path).name)} is too poor: "
-        + " ".join(problem["sentence"] for problem in (f.quality or {})["problems"][:_MOST_PROBLEMS])
-        for f in poor[:_MOST_POOR]
-    ]
-    if len(poor) > _MOST_POOR:
-        lines.append(f"{len(poor):,} photographs are too poor; quality in --format csv or jsonl says why.")
+def doubted(findings: Iterable[Finding | LesionFinding]) -> list[str]:
+    """Return a line for each of the first that are referred, or whose alert is in doubt: why that is."""
+    rows = list(findings)
+    shown = _most_urgent(rows)
+    told = [(name, f) for name, f in zip(_names(rows, shown), shown, strict=True) if f.doubts][:_MOST_DOUBTED]
+    lines = []
+    for name, finding in told:
+        stands = ["The alert stands, though there is doubt."] if finding.decision == "alert" else []
+        lines.append(f"{name}: {' '.join([*stands, *finding.doubts])}")
+    more = sum(bool(f.doubts) for f in rows) - len(lines)
+    if more:
+        unit = "lesion" if isinstance(rows[0], LesionFinding) else "photograph"
+        are = plural(more, f"more {unit} is", f"more {unit}s are")
+        lines.append(f"{are} referred or in doubt; --format jsonl says why.")
     return lines
+
+
+def possible(findings: Iterable[Finding | LesionFinding], width: int | None = None) -> list[str]:
+    """Return a line that says what the column of prediction sets promises; none where the table has no such column."""
+    rows = list(findings)
+    first = next((f for f in rows if f.coverage is not None), None)
+    if first is None or first.coverage is None or not _shows_sets(rows, width):
+        return []
+    of_means = " It was set on single photographs." if isinstance(first, LesionFinding) else ""
+    return [
+        f"Possible: diagnoses that cannot be ruled out. At least {percent(first.coverage)} of the photographs of each "
+        "diagnosis have theirs among them: an average, which holds if photographs are like the calibration ones."
+        f"{of_means}"
+    ]
+
+
+def _shows_sets(rows: Sequence[Finding | LesionFinding], width: int | None) -> bool:
+    return (width is None or width >= _WIDE) and any(f.prediction_set is not None for f in rows)
+
+
+def _set(finding: Finding | LesionFinding) -> str:
+    """Return the diagnoses of the prediction set."""
+    return "" if finding.prediction_set is None else " ".join(finding.prediction_set) or "none"
+
+
+def _names(rows: Sequence[Finding | LesionFinding], shown: Sequence[Finding | LesionFinding]) -> list[str]:
+    """Return what the shown rows are called: file names alone where they tell all the photographs apart.
+
+    Paths would be torn over several lines.
+    """
+    paths = [f.path for f in rows if isinstance(f, Finding)]
+    folder = _common_folder(paths)
+    alone = len({Path(path).name for path in paths}) == len(set(paths))
+    names = []
+    for f in shown:
+        if isinstance(f, LesionFinding):
+            names.append(f.lesion_id or Path(f.findings[0].path).name)
+        else:
+            names.append(Path(f.path).name if alone else os.path.relpath(f.path, folder) if folder else f.path)
+    return [printable(name) for name in names]
 
 
 def _last_cell(finding: Finding | LesionFinding) -> str:

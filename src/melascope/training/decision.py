@@ -117,15 +117,22 @@ def _first_choice(prior: PriorChoice, classes: tuple[str, ...]) -> dict[str, Any
 
 
 def _known_context(train: pd.DataFrame) -> dict[str, dict[str, int] | None]:
-    """Return how many lesions of the training part are of each age band and at each site; None where none is told."""
+    """Return how many lesions of the training part are of each age band and at each site, and how many malignant ones.
+
+    None where no age or site is told, or no lesion is malignant; a band or site without malignant ones has 0.
+    """
     unit = train["group"].astype("string")
     if "lesion_id" in train:
         unit = train["lesion_id"].astype("string").fillna(unit)
+    ill = train["diagnosis"].isin(sorted(diagnosis.GROUPS["malignant"])).to_numpy(dtype=bool)
     found: dict[str, dict[str, int] | None] = {}
     for column, cell, name in (("age_band", "age", age_band), ("site", "site", site_name)):
         cells = [name(value) for value in train[cell].astype(object)] if cell in train else []
-        pairs = {(str(key), str(lesion)) for key, lesion in zip(cells, unit, strict=False) if key is not None}
-        found[column] = dict(sorted(Counter(key for key, _ in pairs).items())) or None
+        told = [(str(key), str(lesion), bad) for key, lesion, bad in zip(cells, unit, ill, strict=False) if key]
+        every = Counter(key for key, _ in {(key, lesion) for key, lesion, _ in told})
+        malignant = Counter(key for key, _ in {(key, lesion) for key, lesion, bad in told if bad})
+        found[column] = dict(sorted(every.items())) or None
+        found[f"malignant_{column}"] = {key: malignant[key] for key in sorted(every)} if malignant else None
     return found
 
 
