@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import copy
 import importlib
 import os
 import re
@@ -49,6 +50,9 @@ def test_links_between_pages_lead_somewhere(page):
 
 def _help(command: click.Command, path: str, parent: click.Context | None = None) -> list[str]:
     settings = {"help_option_names": ["-h", "--help"], "max_content_width": 100, "terminal_width": 100}
+    # click keeps a command's --help as it first was: a test that ran it by itself would change this page.
+    command = copy.copy(command)
+    command._help_option = None
     context = click.Context(command, info_name=path.split()[-1], parent=parent, **settings)
     section = [f"## {path}", "", "```", command.get_help(context).rstrip(), "```", ""]
     if isinstance(command, click.Group):
