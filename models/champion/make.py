@@ -23,18 +23,21 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from melascope.bundle import load_bundle, write_bundle
-from melascope.counted import plural
+from melascope.datasets import table
+from melascope.evaluation import card, card_effort
 from melascope.training import recipe
-from models.champion import gather
+from melascope.training.run_folder import RunFolder
+from models.champion import beside, gather
 
 PACKAGE = Path(__file__).parents[1] / "melascope-champion"
-IDEAS = Path(__file__).parents[2] / "docs" / "champion.json"
+MADE = "made.json"
 LARGEST = 15_000_000
 """Bytes that the bundle may have."""
 SHARES = ("train=0.85", "calibrate=0.15")
@@ -71,15 +74,22 @@ def gathered(data: Path, out: Path) -> Path:
     return clean
 
 
-def trained(table: Path, weights: Path, out: Path, epochs: int | None, closed: bool = False) -> Path:
-    """Return the run's folder, trained and judged; or, to keep what is closed so, trained and exported."""
-    parts, run, own = out / "parts.csv", out / "run", out / "champion.toml"
+def prepared(photographs: Path, weights: Path, out: Path) -> tuple[Path, Path]:
+    """Return the file of the recipe, and that of the parts, made where it is not there."""
+    parts, own = out / "parts.csv", out / "champion.toml"
     if not parts.exists():
         shares = [word for share in SHARES for word in ("--fraction", share)]
-        melascope("data", "split", table, *shares, "--out", parts)
+        melascope("data", "split", photographs, *shares, "--out", parts)
     made = recipe.load("champion").replace(network={"weights": str(weights.resolve())})
     own.write_text(made.dumps(), encoding="utf-8")
-    words: list[str | Path] = [table, "--recipe", own, "--parts", parts, "--out", run]
+    return own, parts
+
+
+def trained(photographs: Path, weights: Path, out: Path, epochs: int | None, closed: bool = False) -> Path:
+    """Return the run's folder, trained and judged; or, to keep what is closed so, trained and exported."""
+    own, parts = prepared(photographs, weights, out)
+    run = out / "run"
+    words: list[str | Path] = [photographs, "--recipe", own, "--parts", parts, "--out", run]
     words += ["--epochs", str(epochs)] if epochs else []
     words += ["--resume"] if (run / "run.json").exists() else []
     melascope("train" if closed else "run", *words)
@@ -88,34 +98,51 @@ def trained(table: Path, weights: Path, out: Path, epochs: int | None, closed: b
     return run
 
 
-def design(ideas: Path = IDEAS) -> str:
-    """Return what the card says of the ideas that were tried before: a run by itself cannot know them."""
-    tried = json.loads(ideas.read_text(encoding="utf-8"))
-    names = list(dict.fromkeys(one["idea"] for one in tried))
-    folds = sorted({fold for one in tried for fold in one["folds"]})
-    return (
-        "\n## Ideas tried\n\n"
-        f"{len(names)} designs were trained and compared before this one was made ({', '.join(names)}), on "
-        f"{plural(len(folds), 'fold')} of HAM10000's five by lesion; on photographs that are closed here nothing was "
-        "chosen. All of them, with scores, intervals and cost: `docs/champion.md` of Melascope's repository.\n"
+def counted(metrics: Mapping[str, Any], gathered_flow: Path) -> dict[str, Any]:
+    """Return the metrics with the flow from the sets' photographs on: the run began with each of them once."""
+    steps = json.loads(gathered_flow.read_text(encoding="utf-8"))
+    flow = list(metrics["flow"])
+    if flow[0]["photographs"] != steps[-1]["photographs"]:
+        raise SystemExit(f"{gathered_flow} tells of other photographs than the run: gather and audit them again.")
+    return {**metrics, "flow": [*steps, *flow[1:]]}
+
+
+def made(folder: RunFolder) -> dict[str, Any]:
+    """Return what making the model took, and where, which the distribution keeps for cards that are written anew."""
+    effort = card_effort.effort_of(folder.state, folder.file("history.csv"))
+    return {"effort": effort, "environment": folder.read_json("environment.json")}
+
+
+def ship(run: Path, package: Path = PACKAGE, how: Mapping[str, Any] | None = None) -> Path:
+    """Put a run's bundle, its card and their checksums into the distribution; return the bundle's file.
+
+    Args:
+        run: The run's folder, judged.
+        package: The distribution.
+        how: What making the model took, as `made` tells it; that of the run where it is not given.
+    """
+    folder = RunFolder.open(run)
+    found = load_bundle(folder.need("model.melascope"))
+    told = dict(how or made(folder))
+    metrics = counted(folder.read_json("metrics.json"), run.parent / gather.GATHERED)
+    predictions = pd.read_parquet(folder.need("predictions.parquet"))
+    facts = card.gathered(table.load(folder.need("table.parquet")), predictions, metrics, folder.state)
+    facts["effort"] = told["effort"]
+    text = card.model_card(
+        metrics, found.decision, folder.settings["recipe"], told["environment"], **facts, beside=beside.told()
     )
-
-
-def ship(run: Path, package: Path = PACKAGE) -> Path:
-    """Put a run's bundle, its card and their checksums into the distribution; return the bundle's file."""
-    made = load_bundle(run / "model.melascope")
-    card = (made.card or "") + design()
     home = package / "src" / "melascope_champion"
     licence = (package / "LICENSE").read_text(encoding="utf-8")
     target = home / "champion.melascope"
     written = write_bundle(
-        target, made.onnx, made.decision, evaluation=made.evaluation, card=card, trained_on=made.trained_on,
-        licences={**made.licences, "LICENSE": licence}, arrays=made.arrays,
+        target, found.onnx, found.decision, evaluation=metrics, card=text, trained_on=found.trained_on,
+        licences={**found.licences, "LICENSE": licence}, arrays=found.arrays,
     )  # fmt: skip
     size = target.stat().st_size
     if size > LARGEST:
         raise SystemExit(f"{target} has {size:,} bytes; at most {LARGEST:,} are shipped.")
     (home / "card.md").write_text(written.card or "", encoding="utf-8")
+    (package / MADE).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     sums = [f"{hashlib.sha256((home / name).read_bytes()).hexdigest()}  src/melascope_champion/{name}"
             for name in ("champion.melascope", "card.md")]  # fmt: skip
     (package / "SHA256SUMS").write_text("\n".join(sums) + "\n", encoding="utf-8")
@@ -134,8 +161,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     way.add_argument("--keep-closed", action="store_true", help="neither judge what is closed, nor ship")
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
-    table = gathered(options.data, options.out)
-    run = trained(table, options.weights, options.out, options.epochs, options.keep_closed)
+    photographs = gathered(options.data, options.out)
+    run = trained(photographs, options.weights, options.out, options.epochs, options.keep_closed)
     if options.keep_closed:
         looked = "an earlier command judged what is closed" if (run / "metrics.json").exists() else "not judged"
         print(f"{run / 'model.melascope'}: {looked}", file=sys.stderr)

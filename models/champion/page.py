@@ -9,50 +9,71 @@ stands between the marks is written; a test holds it to be what this writes.
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from melascope.bundle import Bundle, load_bundle
-from models.champion.make import IDEAS, PACKAGE
+from melascope.reports import figures
+from models.champion.beside import ABROAD, IDEAS, LOOKS, looks_table, share, shown
+from models.champion.gather import HAM, NINE
+from models.champion.make import PACKAGE
 from models.champion.shuffles import PEER, summary
 
 SHUFFLES = IDEAS.with_name("champion_shuffles.json")
 FROZEN = IDEAS.with_name("champion_frozen_shuffles.json")
 SEEN = 4
 """So many shuffles had been looked at before it was decided to train more."""
+_CONFIRMED = {
+    "histo": "histology",
+    "follow_up": "follow-up",
+    "consensus": "consensus of experts",
+    "confocal": "confocal microscopy",
+}
 ROOT = Path(__file__).parents[2]
 PAGES = {"readme": ROOT / "README.md", "page": ROOT / "docs" / "champion.md"}
+PICTURE = ROOT / "docs" / "pictures" / "champion.png"
+CARD = ROOT / "docs" / "champion_card.md"
+_CARD = "<!-- The card of the shipped model, copied from its distribution by python -m models.champion.page. -->\n\n"
 _MARK = "<!-- {name}: written by python -m models.champion.page -->"
 _END = "<!-- end -->"
 
 
-def shown(estimate: Mapping[str, Any] | None) -> str:
-    """Return an estimate with its interval, such as `.91 (.88 to .94)`."""
-    if not estimate or estimate["value"] is None:
-        return "-"
-    value, low, high = (_share(estimate[key]) for key in ("value", "low", "high"))
-    return f"{value} ({low} to {high})"
-
-
-def _share(number: float) -> str:
-    return f"{number:.2f}".replace("0.", ".", 1) if number < 0.995 else "1.00"
-
-
-def results(evaluation: Mapping[str, Any]) -> list[str]:
+def results(evaluation: Mapping[str, Any], tried: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the table of the closed photographs: each source by itself, since a source can tell the diagnosis."""
     part = evaluation["parts"]["test"]
     lines = [
-        "| closed photographs | n | melanomas | melanoma AUC | sensitivity | specificity |",
+        "| photographs | n | melanomas | melanoma AUC | sensitivity | specificity |",
         "|---|---|---|---|---|---|",
     ]
-    names = {"HAM10000": "HAM10000, every tenth lesion", "nine-class set": "nine-class set, its Test"}
+    names = {
+        HAM: "HAM10000: every tenth lesion, and what the nine-class set's Test has of it",
+        NINE: "nine-class set, its Test without HAM10000's",
+    }
     for source, group in part["subgroups"]["source"].items():
         scores = ["too few to judge"] * 3 if group["too_few"] else [
             shown(group[key]) for key in ("auc", "sensitivity", "specificity")
         ]  # fmt: skip
         lines.append(f"| {names.get(source, source)} | {group['n']:,} | {group['n_positive']} | {' | '.join(scores)} |")
+    within, colour = part["within_source"]["melanoma"], evaluation["baselines"]["colour_histogram"]
+    n, positive = within["auc"]["n"], part["groups"]["melanoma"]["n_positive"]
+    lines.append(f"| both, over pairs of one source | {n:,} | {positive} | {shown(within['auc'])} | | |")
+    less = signed({**colour["difference"]["melanoma_auc_within"], "mean": 0}, 2)
+    beaten = f"{shown(colour['melanoma_auc_within'])}; the model's less this {less}"
+    lines.append(f"| the same by colour alone (histogram, logistic regression) | {n:,} | {positive} | {beaten} | | |")
+    for kind, one in part["benign"].items():
+        told = shown(one["melanoma_specificity"])
+        lines.append(f"| benign lesions, confirmed by {_CONFIRMED.get(kind, kind)} | {one['n']:,} | 0 | | | {told} |")
+    one = next(one for one in tried if one["idea"] == ABROAD and one["views"])
+    scores = [shown(one[key]) for key in ("stranger", "stranger_sensitivity", "stranger_specificity")]
+    lines.append(
+        f"| a source left out: the recipe trained on HAM10000 alone, judged on ISIC 2017 | {one['stranger']['n']:,} | "
+        f"| {' | '.join(scores)} |"
+    )
     return lines
 
 
@@ -62,7 +83,7 @@ def points(evaluation: Mapping[str, Any]) -> list[str]:
     measured = evaluation["parts"]["test"]["groups"]["melanoma"]["operating_points"]
     for name in ("screening", "balanced", "rule-in"):
         point = measured[name]
-        aim = "Youden's index" if point["aim"] == "youden" else f"{point['aim']} {_share(point['target'])}"
+        aim = "Youden's index" if point["aim"] == "youden" else f"{point['aim']} {share(point['target'])}"
         assured = "yes" if point["assured"] else "no"
         lines.append(f"| {name} | {aim} | {assured} | {shown(point['sensitivity'])} | {shown(point['specificity'])} |")
     return lines
@@ -156,7 +177,7 @@ def shuffled(found: Mapping[str, Any]) -> list[str]:
     ]
     for one in found["shuffles"]:
         overlap = f"{one['overlap']:.2f}".removeprefix("0")
-        peers = " | ".join([_share(one["peer"]), _share(one["others"]), shown(one["balanced_accuracy"])])
+        peers = " | ".join([share(one["peer"]), share(one["others"]), shown(one["balanced_accuracy"])])
         lines.append(
             f"| {one['seed']} | {overlap} | {shown(one['melanoma_auc'])} | {peers} | {_fine(one['explained'])} |"
         )
@@ -169,7 +190,7 @@ def shuffled(found: Mapping[str, Any]) -> list[str]:
         lines += [
             "",
             f"{words}: mean melanoma AUC {shown({**mean, 'value': mean['mean']})}, deviation between shuffles "
-            f"{_share(mean['deviation'])}; above that of {PEER}'s probability by {signed(above, 2)}.",
+            f"{share(mean['deviation'])}; above that of {PEER}'s probability by {signed(above, 2)}.",
         ]
     return [*lines, "", "Intervals of means are Student's t over shuffles."]
 
@@ -185,7 +206,7 @@ def frozen(found: Mapping[str, Any]) -> list[str]:
     """Return the table of what heads on shuffled labels say of melanomas, and melanoma's output against its peer's."""
     lines = ["| probability of | its AUC for melanoma, mean | deviation between shuffles |", "|---|---|---|"]
     for code, one in found["outputs"].items():
-        lines.append(f"| {code} | {shown(one)} | {_share(one['deviation'])} |")
+        lines.append(f"| {code} | {shown(one)} | {share(one['deviation'])} |")
     less = signed(found["MEL less BKL"], 3)
     lines += ["", f"Melanoma's less that of benign keratosis, {found['shuffles']} shuffles: {less}."]
     return lines
@@ -197,7 +218,11 @@ def _fine(estimate: Mapping[str, Any]) -> str:
 
 
 def blocks(
-    bundle: Bundle, tried: Sequence[Mapping[str, Any]], shuffles: Mapping[str, Any], cheap: Mapping[str, Any]
+    bundle: Bundle,
+    tried: Sequence[Mapping[str, Any]],
+    looks: Sequence[Mapping[str, str]],
+    shuffles: Mapping[str, Any],
+    cheap: Mapping[str, Any],
 ) -> dict[str, dict[str, str]]:
     """Return, for each page, what stands between its marks."""
     assert bundle.evaluation is not None
@@ -208,13 +233,14 @@ def blocks(
         f"Balanced accuracy over {len(bundle.classes)} diagnoses on all {part['n_images']:,} closed photographs: "
         f"{shown(part['balanced_accuracy'])}."
     )
-    measured = "\n".join(results(bundle.evaluation))
+    measured = "\n".join(results(bundle.evaluation, tried))
     return {
         "readme": {"champion": measured},
         "page": {
             "facts": facts,
             "results": measured,
             "points": "\n".join(points(bundle.evaluation)),
+            "looks": "\n".join(looks_table(looks)),
             "shuffles": "\n".join(shuffled(shuffles)),
             "frozen": "\n".join(frozen(cheap)),
             "ideas": "\n".join(ideas(tried)),
@@ -239,13 +265,45 @@ def filled(text: str, written: Mapping[str, str]) -> str:
     return text
 
 
+def drawn(evaluation: Mapping[str, Any], target: Path) -> None:
+    """Draw ROC and reliability of the closed photographs side by side."""
+    part = evaluation["parts"]["test"]
+    melanoma, calibration = part["groups"]["melanoma"], part["calibration"]["melanoma"]
+    stamp = f"{part['n_images']:,} closed photographs, sources joined"
+    roc = figures.roc(
+        {"melanoma": part["curves"]["roc"]["melanoma"]},
+        auc={"melanoma": melanoma["auc"]},
+        points={"melanoma": {**melanoma["operating_points"]["screening"], "name": "screening"}},
+        stamp=stamp,
+    )
+    reliability = figures.reliability(
+        calibration["reliability"], slope=calibration["slope"], intercept=calibration["intercept"], stamp=stamp
+    )
+    pictures = []
+    for figure in (roc, reliability):
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
+        pictures.append(Image.open(buffer).convert("RGB"))
+    height = max(one.height for one in pictures)
+    whole = Image.new("RGB", (sum(one.width for one in pictures), height), "white")
+    left = 0
+    for one in pictures:
+        whole.paste(one, (left, 0))
+        left += one.width
+    whole.save(target, optimize=True)
+
+
 def main() -> None:
     bundle = load_bundle(PACKAGE / "src" / "melascope_champion" / "champion.melascope")
     tried = json.loads(IDEAS.read_text(encoding="utf-8"))
+    looks = json.loads(LOOKS.read_text(encoding="utf-8"))
     shuffles = json.loads(SHUFFLES.read_text(encoding="utf-8"))
     cheap = json.loads(FROZEN.read_text(encoding="utf-8"))
-    for name, written in blocks(bundle, tried, shuffles, cheap).items():
+    for name, written in blocks(bundle, tried, looks, shuffles, cheap).items():
         PAGES[name].write_text(filled(PAGES[name].read_text(encoding="utf-8"), written), encoding="utf-8")
+    assert bundle.evaluation is not None
+    drawn(bundle.evaluation, PICTURE)
+    CARD.write_text(_CARD + str(bundle.card), encoding="utf-8")
 
 
 if __name__ == "__main__":

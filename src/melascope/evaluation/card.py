@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 
 from melascope import diagnosis
+from melascope.bundle.doubts import ADULT, CONTRAINDICATED_SITES, THE_YOUNG
 from melascope.counted import plural
 from melascope.evaluation import card_checklists as checklists
 from melascope.evaluation.card_claim import SOURCE as CLAIM_SOURCE
@@ -33,7 +34,7 @@ _WARNING = (
     "and a missing alert does not exclude melanoma."
 )
 _YOUNG = ("under 10", "10 to 19")
-_SPECIAL = re.compile(r"palm|sole|acral|nail|oral|mouth|genital|mucos", re.IGNORECASE)
+_SPECIAL = re.compile("|".join(CONTRAINDICATED_SITES.values()), re.IGNORECASE)
 
 
 def gathered(
@@ -172,11 +173,14 @@ def _use(decision: Mapping[str, Any]) -> list[str]:
         "The model was not made for these, and the numbers below do not tell how it does on them:",
         "",
         "- palms and soles (acral skin), nails, mucosa, eyes and genitals;",
-        "- children and adolescents;",
+        f"- {THE_YOUNG};",
         "- tattooed skin, and skin or lesions that were treated, operated on, biopsied, burnt or inflamed;",
         "- photographs taken without a dermatoscope, of several lesions, of whole regions, or of poor quality;",
         "- diagnoses other than those that it knows, which it must call by one of their names;",
         "- skin tones, cameras and clinics unlike those of its data.",
+        "",
+        f"Where age and site are given with a photograph, those under {ADULT} and those sites are referred instead of "
+        "passed; an alert stands.",
         "",
         *_barely_known(decision),
     ]
@@ -190,7 +194,7 @@ def _barely_known(decision: Mapping[str, Any]) -> list[str]:
         young = sum(n for band, n in context["age_band"].items() if band in _YOUNG)
         lines.append(f"{plural(young, 'lesion')} of people under 20")
     if context.get("site"):
-        special = sum(n for site, n in context["site"].items() if _SPECIAL.search(site))
+        special = sum(n for site, n in context["site"].items() if _SPECIAL.search(site.replace("_", " ")))
         lines.append(f"{plural(special, 'lesion')} of palms, soles, nails, mouth or genitals")
     if not lines:
         return []

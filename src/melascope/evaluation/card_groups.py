@@ -131,7 +131,8 @@ def baselines(metrics: Mapping[str, Any], part: Mapping[str, Any]) -> list[str]:
         cells += [signed(less.get("balanced_accuracy"))]
         cells += [cell(one["melanoma_auc"], few=few, n=False), "" if few else signed(less.get("melanoma_auc"))]
         if several:
-            cells += [cell(one.get("melanoma_auc_within"), n=False), signed(less.get("melanoma_auc_within"))]
+            within = one.get("melanoma_auc_within")
+            cells += [cell(within, n=False) if within else "", signed(less.get("melanoma_auc_within"))]
         lines.append(f"| {' | '.join(cells)} |")
     lines += ["", "Differences are in pairs, on the same photographs; an interval that holds 0 shows none."]
     shuffled = metrics["baselines"].get("shuffled_labels") or {}
