@@ -5,10 +5,12 @@
         [--seeds 0 1] [--no-train]
 
 Uses the photographs that the protocol `clean` keeps outside the Test folder: the test stays closed. Whole groups
-(photograph, lesion, patient) stay in one fold. Each finished training adds its row to the record, the first seed and
-ours first; whatever stands there is not trained again, here or elsewhere. Stop at any moment and repeat the command:
-it goes on after the last finished epoch. Published recipes have the epochs of the page and the given precision; ours
-are as they are: `small-cnn`, the default, and with `--weights` `mobilenetv2-finetuned` and `champion`.
+(photograph, lesion, patient) stay in one fold. Each finished training adds its row to the record, the first seed
+first, and of each seed ours, then recipes without copies, then those with copies, the cheapest first; whatever stands
+there is not trained again, here or elsewhere. Stop at any moment and repeat the command: it goes on after the last
+finished epoch. Published recipes have the epochs of the page and the given precision; ours are as they are:
+`small-cnn`, the default, and with `--weights` `mobilenetv2-finetuned` and `champion`. Where a recipe was published on
+rebalanced data, such as `plain-augmented+copies`, copies are made in each fold, of what is trained on there alone.
 `python -m benchmarks.reproduction ... --no-train --write docs/reproduction.md` puts the record into that page.
 """
 
@@ -24,9 +26,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from benchmarks.field_page import complete
-from benchmarks.field_record import OURS, WITHIN, Record, field_recipes
+from benchmarks.field_record import OURS, WITHIN, Record, copying, field_recipes
+from benchmarks.reproduction_data import copies, copies_per_class, turned_copies
 from melascope import diagnosis, environment
 from melascope.counted import plural
 from melascope.datasets import origins
@@ -124,15 +128,35 @@ def _train(
             left = (time.monotonic() - began) * (total - done) / done
             _say(f"{recipe.name} seed {seed} fold {fold}: {done / total:.0%}, {left / 60:.0f} min of it left")
 
+    images, labels, train = _with_copies(material, recipe, train, int(assigned.max()) + 1, seed)
     logits = one_training(
-        recipe, material.images(recipe), material.labels, train, tune, held, material.classes,
+        recipe, images, labels, train, tune, held, material.classes,
         _folder(out, recipe) / f"seed-{seed}" / f"fold-{fold}", seed, told, environment.threads(),
     )  # fmt: skip
     p = softmax(logits)
     scores = {**scores_of(p, material.labels[held], material.classes), WITHIN: _within(material, held, p)}
-    record.add(recipe.name, recipe, {"seed": seed, "fold": fold, "n": len(held), **scores, **_stamp(recipe)})
+    made = {"copies": len(images) - len(material.table)} if copying(recipe.name) else {}
+    row = {"seed": seed, "fold": fold, "n": len(held), **scores, **made, **_stamp(recipe)}
+    record.add(recipe.name, recipe, row)
     words = " ".join(f"{score} {value:.3f}" for score, value in scores.items())
     _say(f"{recipe.name} seed {seed} fold {fold} done in {(time.monotonic() - began) / 60:.0f} min: {words}")
+
+
+def _with_copies(
+    material: Material, recipe: Recipe, train: np.ndarray, folds: int, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return photographs, labels and the rows to train on, with copies of these alone where the recipe has any."""
+    images, labels, design = material.images(recipe), material.labels, copying(recipe.name)
+    if design is None:
+        return images, labels, train
+    pool = material.table.iloc[train].assign(row=train, copy_of=pd.NA, degrees=0.0).reset_index(drop=True)
+    made = copies(pool, design, copies_per_class(1 / folds), seed)
+    more = len(images) + np.arange(len(made))
+    return (
+        np.concatenate([images, np.stack(turned_copies(images, made))]),
+        np.concatenate([labels, labels[made["row"].to_numpy(dtype=np.int64)]]),
+        np.concatenate([train, more]),
+    )
 
 
 def _folder(out: Path, recipe: Recipe) -> Path:

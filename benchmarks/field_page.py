@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.field_record import OURS, SCORES, field_recipes, read, same
+from benchmarks.field_record import COPIED, OURS, SCORES, field_recipes, read, same
 from benchmarks.reproduction_words import filled
 from melascope.counted import plural
 from melascope.evaluation.cross_validated import by_fold, grouping
@@ -19,6 +19,11 @@ COMMAND = (
     "python -m benchmarks.field isic9 --authority ISIC_2019_Training_GroundTruth.csv "
     "ISIC_2019_Training_Metadata.csv --out field --weights mobilenetv2_imagenet.npz "
     "--write docs/reproduction_clean.json"
+)
+NOT_YET = (
+    "Nothing of the repeated grouped cross-validation is computed yet: none of its {pairs} is made, of {ours} with "
+    "each of {count} published recipes ({copied} of them with copies, made in each fold of what is trained on there). "
+    "That ours beat the published recipes is not shown. What was compared on one fold stands below."
 )
 SEEN_BEFORE = (
     "Named before these folds were trained: balanced accuracy decides, `small-cnn` is the default and "
@@ -66,8 +71,13 @@ def section(path: Path) -> str:
     old = [name for name, one in told["recipes"].items() if name in today and not same(one, today[name])]
     found = {name: complete(one["by_fold"], told["folds"]) for name, one in told["recipes"].items() if name not in old}
     found = {name: rows for name, rows in found.items() if len(rows)}
+    published = [name for name in today if name not in OURS]
     if not found:
-        return "\n".join([*lines, "Not computed yet:", "", "```sh", COMMAND, "```"])
+        words = NOT_YET.format(
+            pairs=plural(len(OURS) * len(published), "pair"), ours=", ".join(f"`{name}`" for name in OURS),
+            count=len(published), copied=sum(COPIED in name for name in published),
+        )  # fmt: skip
+        return "\n".join([*lines, filled(words), "", "```sh", COMMAND, "```"])
     ours = [name for name in OURS if name in found]
     data, repeats = told["data"], max(rows["seed"].nunique() for rows in found.values())
     count = (len(found) - len(ours)) * len(ours)
@@ -98,8 +108,9 @@ def section(path: Path) -> str:
             cells = [str(len(rows)), "", *(_span(of_name[score]) for score in SCORES), *("" for _ in ours)]
             lines.append(f"| *{name}* | {' | '.join(cells)} |")
     missing = [name for name in dict.fromkeys([*OURS, *today]) if name not in found and name not in old]
-    lines += ["", *(_verdict(mine, found) for mine in ours)]
-    lines += [f"- Not computed yet: {', '.join(missing)}."] if missing else []
+    lines += ["", filled(_standing(found, published)), ""]
+    lines += [filled(_verdict(mine, found), bullet=True) for mine in ours if set(found) - set(OURS)]
+    lines += [filled(f"Not computed yet: {', '.join(missing)}.", bullet=True)] if missing else []
     lines += [f"- Left out, since the recipe has changed since: {', '.join(old)}."] if old else []
     lines += ["", *(filled(note, bullet=True) for note in [*grouping(data), OF_SOURCES]), "", filled(_made_by(told))]
     if "shuffled_labels" in told:
@@ -117,6 +128,22 @@ def _made_by(told: Mapping[str, Any]) -> str:
     return f"{first if first == last else f'{first} to {last}'}, {machines}."
 
 
+def _standing(found: Mapping[str, pd.DataFrame], published: Sequence[str]) -> str:
+    """Return how many of all pairs are made, how many of them show ours ahead, and what that does not show."""
+    told, short = [], False
+    for mine in OURS:
+        made = [less(found[mine], found[name]) for name in published if mine in found and name in found]
+        apart = [one["balanced_accuracy"] for one in made if "balanced_accuracy" in one]
+        ahead = sum(one["low"] is not None and one["low"] > 0 for one in apart)
+        short = short or ahead < len(published)
+        told.append(f"`{mine}` {len(apart)} made, {ahead} ahead")
+    return (
+        f"There are {len(published)} published recipes, {sum(COPIED in name for name in published)} of them with "
+        f"copies, to compare each of ours with. By balanced accuracy, which decides: {'; '.join(told)}."
+        + (" **That ours beat all of the published recipes is not shown.**" if short else "")
+    )
+
+
 def _verdict(mine: str, found: Mapping[str, pd.DataFrame]) -> str:
     """Return which of the others a recipe is shown to be better than."""
     told = []
@@ -130,7 +157,7 @@ def _verdict(mine: str, found: Mapping[str, pd.DataFrame]) -> str:
         of += f" (not shown: {', '.join(rest)})" if rest else ""
         of += f" (worse than {', '.join(worse)})" if worse else ""
         told.append(of)
-    return f"- `{mine}`: {'; '.join(told)}."
+    return f"`{mine}`: {'; '.join(told)}."
 
 
 def _span(estimate: Mapping[str, Any], sign: str = "") -> str:

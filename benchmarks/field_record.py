@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.reproduction_rows import trainings
+from benchmarks.reproduction_rows import ROWS, Design, Training, cost
 from melascope.datasets import origins
 from melascope.errors import RunError
 from melascope.training import recipe as recipes
@@ -32,13 +32,17 @@ SCORES = {
     "melanoma_auc": "melanoma AUC",
     WITHIN: "the same within a source",
 }
+COPIED = "+copies"
+"""Ends the name of a recipe on rebalanced data, with the mode where it is not the usual one."""
 SCHEMA = 1
 HAM10000 = "HAM10000"
 _TELL_NOTHING = {"name", "description", "expected", "search"}  # of what a training does
 
 
 def field_recipes(precision: str, weights: Path | None) -> dict[str, Recipe]:
-    """Return the recipes that are to be compared, by name, ours first.
+    """Return the recipes that are to be compared, by name: ours, those without copies, those with; each cheapest first.
+
+    Of a recipe on rebalanced data the name tells it, such as `plain-augmented+copies`; see `copying`.
 
     Args:
         precision: Of the published ones; ours are trained as they are.
@@ -50,11 +54,24 @@ def field_recipes(precision: str, weights: Path | None) -> dict[str, Recipe]:
     chosen = {"small-cnn": recipes.load("small-cnn")}
     if weights is not None:
         chosen |= {name: recipes.load(name).replace(network={"weights": str(weights.resolve())}) for name in OURS[1:]}
-    for training in trainings():
-        if training.design.copies == "none":
-            name = training.name.partition(".")[0]
-            chosen.setdefault(name, training.resolved(precision).model_copy(update={"name": name}))
+    for training in sorted((row.clean for row in ROWS), key=lambda one: (one.design.copies != "none", cost(one))):
+        name = in_field(training)
+        chosen.setdefault(name, training.resolved(precision).model_copy(update={"name": name}))
     return chosen
+
+
+def in_field(training: Training) -> str:
+    """Return what a training under `clean` is called here, where it is no more told by its design and epochs."""
+    name, design = training.name.partition(".")[0], training.design
+    if design.copies == "none":
+        return name
+    return f"{name}{COPIED}{'' if design.mode == 'add' else f'-{design.mode}'}"
+
+
+def copying(name: str) -> Design | None:
+    """Return how copies are made for a recipe of this name, or None where none are."""
+    _, copied, mode = name.partition(COPIED)
+    return Design("clean", "group", "after", mode.removeprefix("-") or "add") if copied else None
 
 
 def portable(recipe: Recipe) -> Recipe:

@@ -85,13 +85,12 @@ def parts(material: Material, design: Design, seed: int) -> Parts:
     in_test = (table["split"] == "test").fillna(False).to_numpy(dtype=bool)
     test, pool = table[in_test], table[~in_test].reset_index(drop=True)
     if design.copies == "before":
-        pool = pd.concat([pool, _copies(pool, design, COPIES_PER_CLASS, seed)], ignore_index=True)
+        pool = pd.concat([pool, copies(pool, design, COPIES_PER_CLASS, seed)], ignore_index=True)
     held = _held(pool, design, seed)
     train, validation = pool[~held], pool[held]
     if design.copies == "after":
-        # As many as are trained on where copies are made before a fifth is held out.
-        per_class = COPIES_PER_CLASS if not held.any() else round(COPIES_PER_CLASS * (1 - HELD_SHARE))
-        train = pd.concat([train, _copies(train, design, per_class, seed)], ignore_index=True)
+        per_class = copies_per_class(HELD_SHARE if held.any() else 0.0)
+        train = pd.concat([train, copies(train, design, per_class, seed)], ignore_index=True)
     chosen = {"train": train, "validation": validation, "test": test}
     if design.held == "test":
         chosen = {"train": train, "validation": test}
@@ -108,10 +107,21 @@ def judged(prepared: Prepared, design: Design, seed: int) -> pd.DataFrame:
     return pool[_held(pool, design, seed)].reset_index(drop=True)
 
 
-def _copies(pool: pd.DataFrame, design: Design, per_class: int, seed: int) -> pd.DataFrame:
+def copies_per_class(held_share: float) -> int:
+    """Return how many copies are made after a division: as many as where they are made before it, and divided."""
+    return round(COPIES_PER_CLASS * (1 - held_share))
+
+
+def copies(pool: pd.DataFrame, design: Design, per_class: int, seed: int) -> pd.DataFrame:
+    """Return the rows of the copies of a pool, with `copy_of` and `degrees`; the same seed gives the same."""
     drawn = draw(pool, Balancing(per_class, design.mode, seed=seed))  # type: ignore[arg-type]
     made = pool.iloc[drawn["row"].to_numpy()].reset_index(drop=True)
     return made.assign(**{name: drawn[name].to_numpy() for name in ("image_id", "copy_of", "degrees")})
+
+
+def turned_copies(originals: np.ndarray, made: pd.DataFrame) -> list[np.ndarray]:
+    """Return the photographs of copies: each `row` of the originals, turned by its `degrees`."""
+    return [turned(originals[row], degrees) for row, degrees in made[["row", "degrees"]].itertuples(index=False)]
 
 
 def _held(pool: pd.DataFrame, design: Design, seed: int) -> np.ndarray:
@@ -130,11 +140,7 @@ def _held(pool: pd.DataFrame, design: Design, seed: int) -> np.ndarray:
 def _assembled(originals: np.ndarray, classes: tuple[str, ...], chosen: dict[str, pd.DataFrame]) -> Parts:
     used = {name: frame.reset_index(drop=True) for name, frame in chosen.items()}
     copied = {name: frame["copy_of"].notna().to_numpy(dtype=bool) for name, frame in used.items()}
-    made = [
-        turned(originals[row], degrees)
-        for name, frame in used.items()
-        for row, degrees in frame.loc[copied[name], ["row", "degrees"]].itertuples(index=False, name=None)
-    ]
+    made = [each for name, frame in used.items() for each in turned_copies(originals, frame[copied[name]])]
     images = np.concatenate([originals, np.stack(made)]) if made else originals
     labels = np.full(len(images), -1, dtype=np.int64)
     code = {name: place for place, name in enumerate(classes)}

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.field_page import section
+from benchmarks.reproduction_pairs import lacking, missing_pairs
 from benchmarks.reproduction_pairs import section as in_pairs
 from benchmarks.reproduction_plot import Bar, waterfall
-from benchmarks.reproduction_rows import ROWS, STEPS, WATERFALL, Row, Training, trainings
-from benchmarks.reproduction_words import COMMANDS, HEAD, READING, STEPS_NOTE, filled, of_copies, of_test
+from benchmarks.reproduction_reasons import explanation
+from benchmarks.reproduction_rows import ROWS, SEEDS, STEPS, WATERFALL, Row, Step, Training, trainings
+from benchmarks.reproduction_words import COMMANDS, HEAD, READING, STEPS_NOTE, filled, of_copies, of_steps, of_test
 from melascope.counted import plural
 from melascope.reports.figures.style import to_png
 from melascope.statistics import wilson
@@ -20,15 +22,23 @@ from melascope.training import recipe as recipes
 
 Results = dict[str, Any]
 PICTURE = "reproduction.png"
-PAIRS = "pairs"
-"""The key of the results under which ours stand beside others, of `reproduction_pairs.pairs`."""
-COMMAND = (
-    "python -m benchmarks.reproduction isic9 --authority ISIC_2019_Training_GroundTruth.csv "
-    "ISIC_2019_Training_Metadata.csv --out reproduction --seeds 0 1"
-)
 _OVERFIT = 0.1
-_BELOW = "; explained below"
+_HALF = 0.0005 + 1e-9
+"""Half a unit of the last digit of what was published: three are given each time."""
 _ON_TEST = next(row.ours for row in ROWS if row.ours.design.held == "test")
+_NOT_YET = "not computed yet"
+_ANEW = (
+    "What {names} chose for each photograph of the fold was not kept, so that a pair with it needs the training anew; "
+    "the command does it."
+)
+
+
+def command(*seeds: int) -> str:
+    """Return the command that makes everything of some seeds."""
+    return (
+        "python -m benchmarks.reproduction isic9 --authority ISIC_2019_Training_GroundTruth.csv "
+        f"ISIC_2019_Training_Metadata.csv --out reproduction --seeds {' '.join(map(str, seeds))}"
+    )
 
 
 @dataclass(frozen=True)
@@ -39,11 +49,15 @@ class Ours:
         values: One for each seed.
         trained: The training accuracy at the same epoch, one for each seed.
         judged: How many photographs judge, for each seed.
+        seeds: Which.
+        precisions: In which each was trained.
     """
 
     values: tuple[float, ...]
     trained: tuple[float, ...]
     judged: tuple[int, ...]
+    seeds: tuple[str, ...]
+    precisions: tuple[str, ...]
 
     @property
     def photographs(self) -> int:
@@ -71,14 +85,15 @@ def write_page(path: Path, results: Results) -> None:
     """Write the page, and its plot into `pictures` beside it where all of its trainings are there."""
     fresh, stale = _current(results)
     sections = [_head(fresh, stale), _table(fresh), _reading(), _why(path, fresh), _words(fresh)]
-    sections += [section(path.with_name(f"{path.stem}_clean.json")), in_pairs(results.get(PAIRS, {})), _missing(fresh)]
+    sections += [section(path.with_name(f"{path.stem}_clean.json")), in_pairs(results), _missing(fresh, results)]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n\n".join(section for section in sections if section) + "\n", encoding="utf-8")
 
 
 def ours(results: Results, training: Training, part: str, epoch: int | None = None) -> Ours | None:
     """Return what the seeds of a training gave, or None where none was trained."""
-    found = [result for _, result in sorted(results.get(training.name, {}).items())]
+    by_seed = dict(sorted(results.get(training.name, {}).items(), key=lambda item: int(item[0])))
+    found = list(by_seed.values())
     if not found:
         return None
     place = -1 if epoch is None else epoch - 1
@@ -87,23 +102,33 @@ def ours(results: Results, training: Training, part: str, epoch: int | None = No
         values = tuple(result["history"]["tune_accuracy"][place] for result in found)
     else:
         values = tuple(result["parts"][part]["accuracy"] for result in found)
-    return Ours(values, trained, tuple(result["parts"][part]["n"] for result in found))
+    judged = tuple(result["parts"][part]["n"] for result in found)
+    return Ours(values, trained, judged, tuple(by_seed), tuple(result["precision"] for result in found))
 
 
 def verdict(row: Row, results: Results) -> str:
     """Return whether a row is reproduced, in a word or a sentence."""
+    words, fine = _judged(row, results)
+    if fine:
+        return words
+    return f"{words}; {'explained below' if explanation(row, results) else 'not explained yet'}"
+
+
+def _judged(row: Row, results: Results) -> tuple[str, bool]:
+    """Return the verdict, and whether there is nothing to explain."""
     found = ours(results, row.ours, row.part, row.epoch)
     if found is None:
-        return "not computed yet"
+        return _NOT_YET, True
     if row.published is None:
         return _holds(row, found, results)
     low, high = found.range
-    if low <= row.published <= high:
-        return "yes" if min(found.values) <= row.published <= max(found.values) else "yes, within sampling error"
-    return f"no: ours is {'lower' if high < row.published else 'higher'}{_BELOW if row.explained else ''}"
+    if low - _HALF <= row.published <= high + _HALF:
+        near = min(found.values) - _HALF <= row.published <= max(found.values) + _HALF
+        return "yes" if near else "yes, within sampling error", True
+    return f"no: ours is {'lower' if high < row.published else 'higher'}", False
 
 
-def _holds(row: Row, found: Ours, results: Results) -> str:
+def _holds(row: Row, found: Ours, results: Results) -> tuple[str, bool]:
     # Of each statement: whether it holds, does not, or cannot be told (None), and the words.
     told: list[tuple[bool | None, str]] = []
     if row.overfits:
@@ -114,18 +139,17 @@ def _holds(row: Row, found: Ours, results: Results) -> str:
             base = next(one for one in ROWS if one.name == other)
             against = ours(results, base.ours, base.part, base.epoch)
             if against is None:
-                return "not computed yet"
+                return f"{_NOT_YET}: {other} is missing", True
             low, high = _apart(against, found)
             shown = None if low <= 0 <= high else sign * low > 0
             told.append((shown, f"{_difference(against, found)} to {other}"))
     if not told:
-        return "no number to compare with"
+        return "no number to compare with", True
     if any(true is False for true, _ in told):
         holds = "not as said"
     else:
         holds = "as said" if all(true for true, _ in told) else "not shown"
-    below = _BELOW if row.explained and holds != "as said" else ""
-    return f"{holds} ({'; '.join(words for _, words in told)}){below}"
+    return f"{holds} ({'; '.join(words for _, words in told)})", holds == "as said"
 
 
 def _current(results: Results) -> tuple[Results, list[str]]:
@@ -156,26 +180,47 @@ def _head(results: Results, stale: list[str]) -> str:
         filled(HEAD),
         "",
         "```sh",
-        COMMAND,
+        command(*SEEDS),
         "```",
         "",
         filled(COMMANDS),
     ]
     if every:
-        machine = every[-1]["machine"]
-        packages = machine["packages"]
+        last = max(every, key=lambda result: result["date"])
+        machine, packages = last["machine"], last["machine"]["packages"]
         seconds = sum(result["seconds"] for result in every)
-        done = sum(1 for training in trainings() if training.name in results)
         versions = ", ".join(f"{n} {packages[n]}" for n in ("keras", "tensorflow-cpu", "tensorflow") if n in packages)
-        lines += [
-            "",
-            f"Last result: {max(result['date'] for result in every)}, {machine['processor']}, "
-            f"{plural(machine['cores'], 'core')}, {versions}; {done} of {len(trainings())} trainings done, "
-            f"{seconds / 3600:.1f} hours{_precisions(every)}.",
-        ]
+        told = (
+            f"Last result: {last['date']}, {machine['processor']}, {plural(machine['cores'], 'core')}, {versions}; "
+            f"{seconds / 3600:.1f} hours of training{_precisions(every)}."
+        )
+        lines += ["", filled(_seeds_behind(results)), "", filled(told)]
     if stale:
         lines += ["", f"Left out, since the recipe has changed since: {', '.join(stale)}."]
     return "\n".join(lines)
+
+
+def _seeds_behind(results: Results) -> str:
+    """Return how many of the trainings that are asked for are done, and how many seeds stand behind a number."""
+    asked, named = trainings(), " and ".join(map(str, SEEDS))
+    done = {seed: sum(str(seed) in results.get(training.name, {}) for training in asked) for seed in SEEDS}
+    whole = sum(all(str(seed) in results.get(training.name, {}) for seed in SEEDS) for training in asked)
+    told = (
+        f"Asked for are {len(asked)} trainings with each of the seeds {named}: {len(asked) * len(SEEDS)} results. "
+        f"**{sum(done.values())} of {len(asked) * len(SEEDS)} are there**: "
+        f"{', '.join(f'{n} of {len(asked)} with seed {seed}' for seed, n in done.items())}."
+    )
+    if whole == len(asked):
+        return told
+    many, where = (
+        (f"{whole} of {len(asked)} trainings have all seeds", "of the others")
+        if whole
+        else ("No number rests on more than one seed", "of any")
+    )
+    return (
+        f"{told} {many}; what another division, other copies and another training would give is not known {where}, and "
+        "the range is then the sampling error of the photographs that judge, no more."
+    )
 
 
 def _precisions(every: list[Results]) -> str:
@@ -190,8 +235,9 @@ def _table(results: Results) -> str:
     lines = [
         "## Each published number",
         "",
-        "| row | project, recipe, judged by | published | ours (range) | reproduced | under `clean` (range) |",
-        "|---|---|---|---|---|---|",
+        "| row | project, recipe, judged by | published | ours (range) | reproduced | under `clean` (range) "
+        "| seeds: ours; `clean` |",
+        "|---|---|---|---|---|---|---|",
     ]
     project = ""
     for row in ROWS:
@@ -200,14 +246,15 @@ def _table(results: Results) -> str:
         named = f"**{row.project}**: {row.what}" if row.project != project else row.what
         project = row.project
         published = f"{row.published:.3f}" if row.published is not None else row.said
-        cells = (row.name, named, published, _cell(found, row), verdict(row, results), _cell(clean))
+        seeds = "; ".join(", ".join(one.seeds) if one else "none" for one in (found, clean))
+        cells = (row.name, named, published, _cell(found, row), verdict(row, results), _cell(clean), seeds)
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
 def _cell(found: Ours | None, row: Row | None = None) -> str:
     if found is None:
-        return "not computed yet"
+        return _NOT_YET
     if row is not None and row.published is None:
         return f"training {_span(found.trained)}, validation {found.said()}"
     return found.said()
@@ -227,34 +274,74 @@ def _why(path: Path, results: Results) -> str:
     for training, words in ((STEPS[0].training, of_copies), (_ON_TEST, of_test)):
         found = results.get(training.name)
         if found:
-            lines += [filled(words(found[min(found)]["told"])), ""]
+            seed = min(found)
+            lines += [filled(words(found[seed]["told"], seed)), ""]
     bars = [(step, ours(results, step.training, step.part)) for step in STEPS]
-    if any(found is None for _, found in bars):
-        lines.append(f"The waterfall is not computed yet: `{COMMAND} --rows {WATERFALL}`.")
-        return "\n".join(lines)
-    drawn = [Bar(step.label, found.values, found.photographs) for step, found in bars if found is not None]
-    seeds = min(len(bar.values) for bar in drawn)
-    stamp = f"nine-class set, sgd-augmented, 36 epochs, {plural(seeds, 'seed')}: as-published (optimistic) to clean"
+    drawn = [_bar(step, found) if found is not None else None for step, found in bars]
+    there = [bar for bar in drawn if bar is not None]
+    if len(there) == len(STEPS):
+        lines += [_drawing(path, there), ""]
+    elif there:
+        absent = dict.fromkeys(step.training.name for step, found in bars if found is None)
+        names = ", ".join(f"`{name}`" for name in absent)
+        lines += [filled(f"The plot is not computed yet; what is missing: {names} ({WATERFALL} below)."), ""]
+    if there:
+        told = [_first_told(results, step) for step in STEPS[:4]]
+        lines += [
+            "| bar | accuracy | judged by | seeds | precision | what it costs |",
+            "|---|---|---|---|---|---|",
+            *(_line(place, drawn) for place in range(len(STEPS))),
+            "",
+            filled(STEPS_NOTE),
+            "",
+            *(filled(point, bullet=True) for point in of_steps(told[2], told[3])),
+        ]
+    else:
+        lines.append(f"The waterfall is not computed yet ({WATERFALL} below).")
+    return "\n".join(lines)
+
+
+def _first_told(results: Results, step: Step) -> dict[str, Any] | None:
+    """Return what the first seed of a step counted."""
+    found = results.get(step.training.name)
+    return found[min(found)]["told"] if found else None
+
+
+def _bar(step: Step, found: Ours) -> Bar:
+    precision = " and ".join(sorted(set(found.precisions)))
+    return Bar(
+        step.label, found.values, found.photographs, found.seeds, precision, step.published, step.against is not None
+    )
+
+
+def _drawing(path: Path, bars: list[Bar]) -> str:
+    seeds = sorted({seed for bar in bars for seed in bar.seeds}, key=int)
+    stamp = (
+        "nine-class set, sgd-augmented with copies in place of augmentation, 36 epochs, "
+        f"seed{'s' if len(seeds) > 1 else ''} {', '.join(seeds)}: as-published (optimistic) to clean"
+    )
     picture = path.parent / "pictures" / PICTURE
     picture.parent.mkdir(parents=True, exist_ok=True)
-    picture.write_bytes(
-        to_png(waterfall(drawn, title="One recipe, one correction more at a time", stamp=stamp), dpi=130)
-    )
-    alt = "; ".join(f"{' '.join(bar.label.split())}: {bar.mean:.0%}" for bar in drawn)
-    lines += [
-        f"![{alt}](pictures/{PICTURE})",
-        "",
-        "| one more correction | accuracy | judged by | what it costs |",
-        "|---|---|---|---|",
-    ]
-    for before, bar in zip([None, *drawn], drawn, strict=False):
-        cost = "" if before is None else _difference(before, bar)
-        lines.append(f"| {' '.join(bar.label.split())} | {_span(bar.values)} | {bar.photographs:,} | {cost} |")
-    lines += [
-        "",
-        filled(STEPS_NOTE),
-    ]
-    return "\n".join(lines)
+    title = "One recipe, one correction more at a time; and the same networks on Test"
+    picture.write_bytes(to_png(waterfall(bars, title=title, stamp=stamp), dpi=130))
+    alt = "; ".join(f"{' '.join(bar.label.split())}: {100 * bar.mean:.0f} %" for bar in bars)
+    return f"![{alt}](pictures/{PICTURE})"
+
+
+def _line(place: int, bars: list[Bar | None]) -> str:
+    """Return a row of the waterfall's table."""
+    step, bar = STEPS[place], bars[place]
+    label = f"{place + 1}. {step.named}"
+    label += f" (published: {step.published:.3f})" if step.published is not None else ""
+    if bar is None:
+        return f"| {label} | {_NOT_YET} | | none | | |"
+    before = step.against if step.against is not None else place - 1
+    against = bars[before] if before >= 0 else None
+    cost = "" if before < 0 else _NOT_YET if against is None else _difference(against, bar)
+    if step.against is not None:
+        cost += f" to bar {step.against + 1}: no correction, but Test, in part another source"
+    cells = (label, _span(bar.values), f"{bar.photographs:,}", ", ".join(bar.seeds), bar.precision, cost)
+    return f"| {' | '.join(cells)} |"
 
 
 def _apart(before: Bar | Ours, after: Bar | Ours) -> tuple[float, float]:
@@ -270,17 +357,39 @@ def _difference(before: Bar | Ours, after: Bar | Ours) -> str:
 
 
 def _words(results: Results) -> str:
-    explained = [row for row in ROWS if row.explained and ours(results, row.ours, row.part) is not None]
-    if not explained:
+    told = [(row, explanation(row, results)) for row in ROWS if not _judged(row, results)[1]]
+    lines: dict[str, list[str]] = {}
+    for row, why in told:
+        if why:
+            lines.setdefault(why, []).append(f"`{row.name}`")
+    if not lines:
         return ""
-    return "\n".join(
-        ["## What differs, and why", "", *(filled(f"`{row.name}`: {row.explained}", bullet=True) for row in explained)]
-    )
+    points = (filled(f"{', '.join(names)}: {why}", bullet=True) for why, names in lines.items())
+    return "\n".join(["## What differs, and why", "", *points])
 
 
-def _missing(results: Results) -> str:
-    missing = [row.name for row in ROWS if row.ours.name not in results or row.clean.name not in results]
-    missing += [WATERFALL] if any(step.training.name not in results for step in STEPS) else []
-    if not missing:
-        return ""
-    return "\n".join(["## Not computed yet", "", "```sh", f"{COMMAND} --rows {' '.join(missing)}", "```"])
+def _missing(fresh: Results, results: Results) -> str:
+    """Return what is missing of each seed, with the command that trains it."""
+    needed = {row.name: (row.ours, row.clean) for row in ROWS}
+    needed[WATERFALL] = tuple(step.training for step in STEPS)
+    lines = []
+    for seed in SEEDS:
+        absent = {training.name for training in trainings() if str(seed) not in fresh.get(training.name, {})}
+        unmade, anew = missing_pairs(results, seed), lacking(results, seed)
+        rows, left = [], absent | anew
+        for name, of_row in needed.items():
+            wanted = {training.name for training in of_row} & left
+            rows += [name] if wanted else []
+            left -= wanted
+        if not (rows or left):
+            continue
+        words = [plural(len(absent), "training")] if absent else []
+        words += [f"{plural(len(unmade), 'pair')} on the fold"] if unmade else []
+        lines += ["", filled(f"Of seed {seed}: {' and '.join(words)}."), ""]
+        if kept := sorted(name for name in anew if str(seed) in results.get(name, {})):
+            lines += [filled(_ANEW.format(names=", ".join(f"`{name}`" for name in kept))), ""]
+        # What is left are ours. The whole command has them too.
+        some = "" if len(absent) == len(trainings()) else f" --rows {' '.join([*rows, *(['ours'] if left else [])])}"
+        weights = " --weights mobilenetv2_imagenet.npz" if left else ""
+        lines += ["```sh", f"{command(seed)}{some}{weights}", "```"]
+    return "\n".join(["## Not computed yet", *lines]) if lines else ""

@@ -11,12 +11,14 @@ import pandas as pd
 
 from benchmarks.field_record import OURS
 from benchmarks.reproduction_data import judged
-from benchmarks.reproduction_rows import CLEAN, Design, Training, trainings
+from benchmarks.reproduction_rows import CLEAN, SEEDS, Design, Training, trainings
 from benchmarks.reproduction_words import filled
 from melascope import statistics
 from melascope.audit.protocol import Prepared
 from melascope.training import recipe as recipes
 
+PAIRS = "pairs"
+"""The key of the results under which ours stand beside others, as `pairs` finds it."""
 SCORES = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy"}
 
 
@@ -69,14 +71,28 @@ def pairs(results: Mapping[str, Any], prepared: Prepared, seeds: list[int]) -> d
         for training in copied():
             theirs = _said(results, training.name, seed)
             for mine in OURS:
-                said = _said(results, f"{mine}.{CLEAN.slug}.{recipes.load(mine).schedule.epochs}", seed)
+                said = _said(results, _on_fold(mine), seed)
                 if theirs is not None and said is not None:
                     found.setdefault(training.name, {}).setdefault(str(seed), {})[mine] = _less(said, theirs, groups)
     return found
 
 
-def section(found: Mapping[str, Any]) -> str:
-    """Return the page's words and table of what `pairs` found; empty for nothing."""
+def missing_pairs(results: Mapping[str, Any], seed: int) -> list[tuple[str, str]]:
+    """Return the pairs of a seed that are not made yet: the training on copies, and ours."""
+    made = results.get(PAIRS, {})
+    every = [(training.name, mine) for training in copied() for mine in OURS]
+    return [(theirs, mine) for theirs, mine in every if mine not in made.get(theirs, {}).get(str(seed), {})]
+
+
+def lacking(results: Mapping[str, Any], seed: int) -> set[str]:
+    """Return the trainings that pairs of a seed still need, since they are not there or what they said is not kept."""
+    names = {name for theirs, mine in missing_pairs(results, seed) for name in (theirs, _on_fold(mine))}
+    return {name for name in names if not results.get(name, {}).get(str(seed), {}).get("said")}
+
+
+def section(results: Mapping[str, Any]) -> str:
+    """Return the page's words and table of the pairs: what is shown by them, what is not, and what is not made yet."""
+    found = results.get(PAIRS, {})
     if not found:
         return ""
     said = (
@@ -90,13 +106,41 @@ def section(found: Mapping[str, Any]) -> str:
         f"| recipe | seed | ours | n | {' | '.join(f'ours less it, {words}' for words in SCORES.values())} |",
         "|" + "---|" * (4 + len(SCORES)),
     ]
+    short = []
     for name, seeds in found.items():
         for seed, each in seeds.items():
             for mine, less in each.items():
-                cells = [f"{one['value']:+.3f} ({one['low']:+.3f} to {one['high']:+.3f})" for one in less.values()]
                 n = next(iter(less.values()))["n"]
-                lines.append(f"| {name} | {seed} | `{mine}` | {n} | {' | '.join(cells)} |")
+                lines.append(f"| {name} | {seed} | `{mine}` | {n} | {' | '.join(map(_span, less.values()))} |")
+                apart = less["balanced_accuracy"]
+                if apart["low"] <= 0:
+                    shown = "shown to be worse" if apart["high"] < 0 else "not shown to be better"
+                    short.append(f"`{mine}` against {name}, seed {seed}: {_span(apart)}, {shown}")
+    if short:
+        lines += ["", "By balanced accuracy, which decides, ours is not shown to be ahead here:", ""]
+        lines += [filled(f"{words}{';' if words != short[-1] else '.'}", bullet=True) for words in short]
+    unmade = {seed: missing_pairs(results, seed) for seed in SEEDS}
+    if any(unmade.values()):
+        lines += ["", "Not compared on the fold yet:", ""]
+        lines += [filled(f"seed {seed}: {_named(each)}.", bullet=True) for seed, each in unmade.items() if each]
     return "\n".join(lines)
+
+
+def _named(unmade: list[tuple[str, str]]) -> str:
+    """Return pairs in words, those with the same of ours together."""
+    of: dict[tuple[str, ...], list[str]] = {}
+    for theirs in dict.fromkeys(name for name, _ in unmade):
+        of.setdefault(tuple(mine for name, mine in unmade if name == theirs), []).append(theirs)
+    return "; ".join(f"{', '.join(f'`{one}`' for one in mine)} with {', '.join(each)}" for mine, each in of.items())
+
+
+def _span(apart: Mapping[str, Any]) -> str:
+    return f"{apart['value']:+.3f} ({apart['low']:+.3f} to {apart['high']:+.3f})"
+
+
+def _on_fold(mine: str) -> str:
+    """Return the name of the training of one of ours without the fold."""
+    return f"{mine}.{CLEAN.slug}.{recipes.load(mine).schedule.epochs}"
 
 
 def _said(results: Mapping[str, Any], name: str, seed: int) -> tuple[np.ndarray, np.ndarray] | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from melascope.reports.figures.style import BLUE, GRID, INK, MUTED, VERMILION, new, styled
+from melascope.reports.figures.style import BLUE, GRID, INK, MUTED, SKY, VERMILION, new, styled
 
 
 @dataclass(frozen=True)
@@ -15,14 +15,22 @@ class Bar:
     """One training of the waterfall.
 
     Attributes:
-        label: What was corrected; two lines at most.
+        label: What was corrected; three lines at most.
         values: The accuracy of each seed.
         photographs: How many judge.
+        seeds: Which.
+        precision: In which it was trained.
+        published: What was published.
+        elsewhere: Whether it is no correction, but what one of the networks has on another source.
     """
 
     label: str
     values: tuple[float, ...]
     photographs: int
+    seeds: tuple[str, ...]
+    precision: str
+    published: float | None = None
+    elsewhere: bool = False
 
     @property
     def mean(self) -> float:
@@ -32,26 +40,43 @@ class Bar:
 
 @styled
 def waterfall(bars: Sequence[Bar], *, title: str, stamp: str) -> Figure:
-    """Draw the first and the last accuracy as whole bars, and each correction between them as the step it costs."""
-    figure = new(8.4, 4.0, stamp)
+    """Draw the first accuracy as a whole bar, each correction as the step it costs, and what stands elsewhere apart."""
+    figure = new(9.6, 4.6, stamp)
     axes = figure.subplots()
+    gap = 0.35
+    places = [place + (gap if bar.elsewhere else 0.0) for place, bar in enumerate(bars)]
     before = None
-    for place, bar in enumerate(bars):
-        whole = place in (0, len(bars) - 1)
-        low, high = (0.0, bar.mean) if whole or before is None else sorted((before, bar.mean))
-        colour = BLUE if whole else VERMILION if before is not None and bar.mean < before else MUTED
+    for number, (place, bar) in enumerate(zip(places, bars, strict=True), start=1):
+        whole = before is None or bar.elsewhere
+        low, high = (0.0, bar.mean) if before is None or bar.elsewhere else sorted((before, bar.mean))
+        rise = before is not None and bar.mean >= before
+        colour = SKY if bar.elsewhere else BLUE if whole else MUTED if rise else VERMILION
         axes.bar(place, high - low, bottom=low, width=0.62, color=colour, alpha=1.0 if whole else 0.85)
-        if before is not None:
+        top = max(bar.mean if whole or before is None else before, bar.published or 0.0, *bar.values) + 0.025
+        if not whole and before is not None:
             axes.plot([place - 0.69, place + 0.31], [before, before], color=INK, linewidth=0.8)
             step = f"{100 * (bar.mean - before):+.0f} points".replace("-", "\u2212")
-            axes.text(place, max(before, *bar.values) + 0.075, step, ha="center", fontsize=8.5, color=INK)
+            axes.text(place, top + 0.05, step, ha="center", fontsize=8.5, color=INK)
         axes.plot([place, place], [min(bar.values), max(bar.values)], color=INK, linewidth=1.4)
-        top = max(before or 0.0, *bar.values) + 0.025
         axes.text(place, top, f"{bar.mean:.0%}".replace("%", " %"), ha="center", fontsize=9.5, fontweight="bold")
+        if bar.published is not None:
+            axes.plot(
+                [place - 0.36, place + 0.36], [bar.published] * 2, color=INK, linewidth=1.2, linestyle=(0, (2, 2))
+            )
+            said = f"published:\n{bar.published:.0%}".replace("%", " %")
+            inside, on = min(bar.published, bar.mean) - 0.015, INK if bar.elsewhere else "white"
+            axes.text(place, inside, said, ha="center", va="top", fontsize=8, color=on)
+        axes.text(place, 0.015, str(number), ha="center", fontsize=8, color="white" if colour == BLUE else INK)
         before = bar.mean
-    axes.set_xticks(range(len(bars)), [f"{bar.label}\n({bar.photographs:,} judge)" for bar in bars], fontsize=7.6)
+    apart = [place for place, bar in zip(places, bars, strict=True) if bar.elsewhere]
+    if apart:
+        axes.axvline(apart[0] - 0.5 - gap / 2, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
+        middle = (apart[0] + apart[-1]) / 2
+        axes.text(middle, 0.93, "Test, in part another source:\nno correction", ha="center", fontsize=8.5, color=MUTED)
+    labels = [f"{bar.label}\n{bar.photographs:,} judge\n{bar.precision}" for bar in bars]
+    axes.set_xticks(places, labels, fontsize=7.6)
     axes.tick_params(axis="x", length=0)
-    axes.set_ylim(0, 1)
+    axes.set_ylim(0, 1.05)
     axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"])
     axes.set_ylabel("accuracy of the last epoch")
     axes.grid(True, axis="y", color=GRID)

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from benchmarks import field
 from benchmarks.field_page import section
-from benchmarks.field_record import SCORES, Record, field_recipes
-from benchmarks.reproduction_rows import ROWS
+from benchmarks.field_record import SCORES, Record, copying, field_recipes, in_field
+from benchmarks.reproduction_rows import ROWS, cost
 
 from melascope.errors import RecipeError, RunError
 from melascope.images import synthetic
@@ -123,7 +123,10 @@ def test_ours_are_said_to_be_better_only_where_it_is_shown(tmp_path: Path):
     assert "on HAM10000, to which 3 of them belong" in " ".join(text.split())
     # Of a repeat that is not whole nothing is told: one fold of the second is not a second repeat.
     assert "| sgd-cnn | 3 | float32 |" in text
-    assert "- Not computed yet: mobilenetv2-finetuned, champion, wide-kernel-cnn" in text
+    assert "- Not computed yet: mobilenetv2-finetuned, champion, sgd-augmented, plain-augmented," in text
+    assert "wide-kernel-augmented+copies-in-proportion." in text
+    assert "`small-cnn` 3 made, 2 ahead; `mobilenetv2-finetuned` 0 made, 0 ahead" in " ".join(text.split())
+    assert "That ours beat all of the published recipes is not shown." in " ".join(text.split())
     assert "| plain-cnn | 6 | float32 | 0.456 (" in text
     assert "+0.153 (+0.1" in text
     assert "2026-01-01 to 2026-01-02, a processor, 2 cores." in text
@@ -196,9 +199,66 @@ def test_the_field_s_recipes_have_their_epochs(tmp_path: Path):
     assert found["small-cnn"] == recipes.load("small-cnn")
     assert (found["wide-kernel-cnn"].schedule.epochs, found["wide-kernel-cnn"].schedule.precision) == (30, "bfloat16")
     assert found["batchnorm-cnn-augmented"].augmentation.flip == "horizontal"
-    assert {row.ours.recipe for row in ROWS} <= {name.removesuffix("-augmented") for name in found} | set(found)
+    assert {in_field(row.clean) for row in ROWS} | {"small-cnn"} == set(found)
+    assert (found["wide-kernel-augmented"].schedule.epochs, found["sgd-augmented+copies"].schedule.epochs) == (30, 36)
+    # Ours, those without copies, those with, and each of these from cheap to dear.
+    work = {in_field(row.clean): (copying(in_field(row.clean)) is not None, cost(row.clean)) for row in ROWS}
+    order = [work[name] for name in list(found)[1:]]
+    assert order == sorted(order)
     with pytest.raises(RecipeError):
         field_recipes("float32", tmp_path / "nothing.npz")
+
+
+def test_copies_are_made_of_what_is_trained_on_alone(monkeypatch):
+    images = np.arange(24, dtype=np.uint8)[:, None, None, None] * np.ones((24, 8, 8, 3), np.uint8)
+    monkeypatch.setattr(Material, "images", lambda self, recipe: images)
+    names = [f"{place}" for place in range(24)]
+    table = pd.DataFrame({"image_id": names, "path": names, "photograph": names, "split": "train",
+                          "diagnosis": ["MEL", "MEL", "MEL", "NV", "NV", "NV"] * 4})  # fmt: skip
+    material = Material(table, {"classes": ["MEL", "NV"]})
+    train = np.arange(0, 24, 2)
+    plain, copied = (_recipe("plain-cnn").model_copy(update={"name": name}) for name in ("plain", "plain+copies"))
+    assert field._with_copies(material, plain, train, 3, 0)[2] is train
+    pictures, labels, rows = field._with_copies(material, copied, train, 3, 0)
+    # A third is held out: two thirds of 500 of each diagnosis are made.
+    assert len(pictures) == len(labels) == 24 + 2 * 333
+    assert rows.tolist() == [*train, *range(24, 24 + 2 * 333)]
+    # Each shows one of those that are trained on, and has its label; the held ones stand where they stood.
+    shown = pictures[24:].max(axis=(1, 2, 3))
+    assert set(shown) == set(train)
+    assert np.array_equal(labels[24:], labels[shown])
+    assert np.array_equal(pictures[:24], images)
+    again = field._with_copies(material, copied, train, 3, 0)
+    assert np.array_equal(again[0], pictures)
+    assert not np.array_equal(field._with_copies(material, copied, train, 3, 1)[0], pictures)
+
+
+@pytest.mark.train
+def test_a_recipe_on_rebalanced_data_is_trained_and_kept_by_its_name(photographs, tmp_path, monkeypatch):
+    name = "plain-cnn+copies"
+    chosen = {"small-cnn": _recipe("small-cnn"), name: _recipe("plain-cnn").model_copy(update={"name": name})}
+    monkeypatch.setattr(field, "field_recipes", lambda precision, weights: chosen)
+    monkeypatch.setattr(field, "copies_per_class", lambda share: round(10 * (1 - share)))
+    seen = []
+    real = field.one_training
+
+    def spied(recipe, images, labels, train, tune, held, *rest):
+        seen.append((len(images), len(labels), set(train) & set(held)))
+        return real(recipe, images, labels, train, tune, held, *rest)
+
+    monkeypatch.setattr(field, "one_training", spied)
+    path = tmp_path / "r.json"
+    _run(monkeypatch, photographs, tmp_path / "A", path, "--recipes", name)
+    kept = json.loads(path.read_text())
+    count = kept["data"]["photographs"]
+    rows = kept["recipes"][name]["by_fold"]
+    assert [row["copies"] for row in rows] == [images - count for images, _, _ in seen]
+    assert rows[0]["copies"] > 0
+    assert all(images == labels and not both for images, labels, both in seen)
+    assert sum(row["n"] for row in rows) == count
+    # It stands in the record as it was: another process does not train it again.
+    _run(monkeypatch, photographs, tmp_path / "B", path, "--recipes", name)
+    assert len(seen) == 2
 
 
 def test_an_unknown_recipe_is_refused_with_those_there_are(photographs, tmp_path, monkeypatch):

@@ -50,7 +50,7 @@ def test_it_can_be_read_in_ten_minutes_and_begins_with_the_installation() -> Non
     assert len(cells) <= 30
     assert words < 1500
     first = next("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
-    assert '%pip install --quiet "melascope[train]"' in first
+    assert '%pip install --quiet "{wheel.resolve()}[train]"' in first
     assert 'find_spec("melascope") is None' in first
 
 
