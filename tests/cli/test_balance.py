@@ -35,6 +35,19 @@ def test_copies_a_table_and_a_count_for_each_diagnosis(photographs, tmp_path):
         CliRunner().invoke(balance, [*words, "--seed", "1"], standalone_mode=False, catch_exceptions=False)
 
 
+def test_copies_of_an_earlier_balancing_are_no_originals(photographs, tmp_path):
+    first = [str(photographs), "--out", str(tmp_path / "once"), "--per-class", "2", "--json"]
+    once = json.loads(CliRunner().invoke(balance, first, standalone_mode=False, catch_exceptions=False).stdout)
+    again = [str(tmp_path / "once" / "table.csv"), "--out", str(tmp_path / "twice"), "--per-class", "2"]
+    shown = CliRunner().invoke(balance, again, standalone_mode=False, catch_exceptions=False)
+    assert (
+        f"{once['originals']} originals stay elsewhere, and {once['copies']} copies of an earlier balancing. "
+        "The table lists all of them: give that, not the folder."
+    ) in shown.stdout
+    told = json.loads(CliRunner().invoke(balance, [*again, "--json"], standalone_mode=False).stdout)
+    assert (told["originals"], told["earlier_copies"]) == (once["originals"], once["copies"])
+
+
 def test_copies_inside_the_data_are_refused(photographs):
     found = CliRunner().invoke(balance, [str(photographs), "--out", str(photographs / "copies")])
     assert found.exit_code == 2

@@ -134,6 +134,16 @@ def test_a_test_photograph_that_was_trained_on_does_not_judge() -> None:
     assert sentences == []
 
 
+def test_a_copy_made_since_goes_where_its_source_stood() -> None:
+    before = _before(*({"n": i, "part": PARTS[i % 4]} for i in range(8)))
+    rows = _rows(*_many(0, 60))
+    rows["pair"] = [f"photograph {i if i < 40 else i - 40}" for i in range(60)]  # the last twenty are copies
+    parts, _ = keep_parts(rows, before, seed=1, group="pair")
+    assert parts.part[:8].tolist() == [PARTS[i % 4] for i in range(8)]
+    assert parts.part[40:].tolist() == parts.part[:20].tolist()
+    assert len(set(parts.part[8:40])) > 1
+
+
 def test_parts_of_somebody_else_that_would_leak_are_refused() -> None:
     before = _before({"n": 1, "part": "train", "lesion_id": "L"}, {"n": 2, "part": "test"})
     rows = _rows({"n": 3, "lesion_id": "L"}, {"n": 2})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -280,6 +281,74 @@ def test_as_filed_divides_single_photographs_and_says_so(drawn: Path, recipes: l
     page = (filed.path / "report.html").read_text(encoding="utf-8")
     assert "optimistic protocol" in page
     assert "lesions that it has not seen" not in page
+
+
+def test_as_filed_keeps_copies_on_disk_with_their_source(drawn: Path, tmp_path: Path) -> None:
+    from click.testing import CliRunner
+
+    from melascope.cli.balance import balance
+    from melascope.datasets.groups import copies_of
+
+    CliRunner().invoke(balance, [str(drawn), "--out", str(tmp_path / "B"), "--per-class", "5"], catch_exceptions=False)
+    material = _material(tmp_path / "B" / "table.csv", tmp_path / "CV", protocol="as-filed")
+    assert material.told["by_group"] is False
+    table = material.table.assign(unit=material.groups)
+    source = copies_of(table)
+    copied = source.notna().to_numpy(dtype=bool)
+    assert copied.sum() == 5 * table["diagnosis"].nunique()
+    unit = table[~copied].groupby("image_id")["unit"].agg(set)
+    assert all(one in unit[of] for one, of in zip(table["unit"][copied], source[copied], strict=True))
+    assert table["unit"].nunique() == (~copied).sum()
+
+
+def test_a_score_that_is_the_same_in_every_fold_is_told_without_an_interval(
+    found: CrossValidated, drawn: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from melascope.evaluation import cross_validated as judged
+    from melascope.reports.cross_validation_report import cross_validation_report
+
+    rows = pd.DataFrame(found.result["recipes"]["first"]["by_fold"])
+    rows = rows.assign(balanced_accuracy=0.125, melanoma_auc=0.5, accuracy=0.25, log_loss=2.0)
+    same = {"scores": judged.fold_scores(rows), "by_fold": rows.to_dict("records")}
+    one = {name: {**told, **same} for name, told in found.result["recipes"].items()}
+    result = {**found.result, "recipes": one, "differences": judged.differences({"first": rows, "second": rows})}
+    monkeypatch.setattr(
+        "melascope.training.cross_validated.cross_validate_data",
+        lambda *_, **__: CrossValidated(found.path, result, 0),
+    )
+    assert cli_folds.cross_validate.main([str(drawn), "--out", str(found.path)], standalone_mode=False) == 0
+    said = capsys.readouterr().out
+    assert "first, balanced accuracy: 0.125 in every fold, so that no interval can be given" in said
+    assert "first − second: melanoma AUC: +0.000 in every fold, so that no interval can be given" in said
+    assert "0.125" in cross_validation_report(result, title="The same")
+
+
+def test_recipes_of_an_earlier_command_stay_and_what_is_left_out_is_told(
+    found: CrossValidated, drawn: Path, recipes: list[Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "CV"
+    shutil.copytree(found.path, out)
+    told: list[str] = []
+    both = _validate(drawn, recipes[1], out, repeats=2, on_fold=lambda name, _: told.append(name))
+    assert list(both.result["recipes"]) == ["second", "first"]
+    assert both.result["recipes"]["first"] == found.result["recipes"]["first"]
+    assert {row["name"] for row in both.result["differences"]} >= {"second − first: melanoma AUC"}
+    assert set(both.predictions["recipe"]) == {"first", "second"}
+    assert "--recipe second.toml --recipe first.toml" in both.result["command"]
+    assert "first" in (out / "report.html").read_text(encoding="utf-8")
+    assert told == ["second"] * 4
+    fewer = _validate(drawn, recipes[1], out)
+    note = "1 further repeat in this folder is not shown; --repeats 2 shows 2."
+    assert note in fewer.result["notes"]
+    assert note in (out / "report.html").read_text(encoding="utf-8")
+    (out / "first" / "seed-1" / "fold-1" / "logits.npz").unlink()
+    less = _validate(drawn, recipes[1], out, repeats=2)
+    assert list(less.result["recipes"]) == ["second"]
+    left = f"The recipe first was begun in this folder and has not finished these folds; with --recipe {out}/first.toml"
+    assert any(told.startswith(left) for told in less.result["notes"])
+    (out / "first.toml").write_text("nonsense = 1")
+    broken = _validate(drawn, recipes[1], out)
+    assert any(told.startswith("The recipe first of this folder is left out: ") for told in broken.result["notes"])
 
 
 def test_two_recipes_of_one_name_are_refused(drawn: Path, recipes: list[Path], tmp_path: Path) -> None:

@@ -79,6 +79,28 @@ def test_the_weights_give_what_the_history_says(tiny: recipes.Recipe, photos: An
     assert auc == pytest.approx(history.tune_melanoma_auc.iloc[-1], abs=0.01)
 
 
+@pytest.mark.parametrize("clip", [0.0, 1.0])
+def test_clip_norm_shortens_a_long_gradient_as_a_whole(clip: float, tiny: recipes.Recipe) -> None:
+    backend.load(1)
+    import keras
+
+    from melascope.training.schedule import optimiser
+
+    plain = {"name": "sgd", "momentum": 0.0, "learning_rate": 1.0, "clip_norm": clip}
+    recipe = tiny.replace(optimiser=plain, schedule={"kind": "constant", "warmup_epochs": 0})
+
+    def moved(*gradients: list[float]) -> np.ndarray:
+        variables = [keras.Variable(np.zeros(2, np.float32)) for _ in gradients]
+        chosen = optimiser(recipe, steps=4)
+        chosen.apply([keras.ops.convert_to_tensor(one, "float32") for one in gradients], variables)
+        return -np.stack([keras.ops.convert_to_numpy(one) for one in variables])
+
+    long = [[3.0, 0.0], [0.0, 4.0]]  # of norm 5 in all
+    np.testing.assert_allclose(moved(*long), np.array(long) / (5 if clip else 1), rtol=1e-5)
+    short = [[0.3, 0.0], [0.0, 0.4]]
+    np.testing.assert_allclose(moved(*short), short, rtol=1e-5)
+
+
 def test_a_repeat_is_identical_and_another_seed_is_not(tiny: recipes.Recipe, photos: Any, tmp_path: Path) -> None:
     first = fit(tiny, *photos.arguments, tmp_path / "a", seed=3)
     second = fit(tiny, *photos.arguments, tmp_path / "b", seed=3)

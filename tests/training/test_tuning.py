@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import html
 import json
@@ -17,6 +18,7 @@ import time
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -28,7 +30,7 @@ from tests.training import postgresql
 from melascope.cli.run import run
 from melascope.errors import DataError, MissingExtraError, RecipeError, RunError
 from melascope.training import recipe as recipes
-from melascope.training import tuning_data, tuning_results, tuning_storage, tuning_study, tuning_worker
+from melascope.training import tuning, tuning_data, tuning_results, tuning_storage, tuning_study, tuning_worker
 from melascope.training.tuning import tune
 from melascope.training.tuning_ended import Ended
 from melascope.training.tuning_worker import Job, work
@@ -345,6 +347,48 @@ def test_two_commands_share_the_trials_and_ctrl_c_hands_one_back(finished, begun
     assert len({trial.user_attrs["worker"]["pid"] for trial in state.trials}) == 2
 
 
+def test_twelve_trials_survive_two_kills_of_everything_and_a_second_command(begun, photographs, recipe):
+    wanted = 12
+    line = words(photographs, recipe, begun, "--trials", str(wanted), "--folds", "2", "--workers", "2")
+    for moment in (
+        lambda now: now.running == 2,
+        lambda now: now.ended >= 4 and now.running == 2,
+    ):
+        command = subprocess.Popen(line, stderr=subprocess.DEVNULL, start_new_session=True)
+        try:
+            _until(lambda moment=moment: (begun / "study.db").exists() and moment(census(begun)), 600)
+        finally:
+            _kill_all(command)
+    before = census(begun)
+    assert 4 <= before.ended < wanted
+    assert before.running > 0  # as it was when it died
+    both = [subprocess.Popen(line, stderr=subprocess.PIPE, text=True, start_new_session=True) for _ in range(2)]
+    try:
+        for command in both:
+            told = command.communicate(timeout=600)[1]
+            assert command.returncode == 1, told  # a file that cannot be read, and all else done
+    finally:
+        for command in both:
+            _kill_all(command)
+    now = census(begun)
+    assert (now.ended, now.failed, now.running, now.waiting) == (wanted, 0, 0, 0)
+    assert now.complete + now.pruned == wanted
+    assert [trial.number for trial in now.trials] == list(range(wanted + now.stopped))
+    # What was stopped was tried again once, with the values that it had.
+    stopped = [trial for trial in now.trials if tuning_study.state(trial) == "stopped"]
+    again = {t.system_attrs["retry_history"][-1]: t for t in now.trials if t.system_attrs.get("retry_history")}
+    assert len(stopped) == len(again) >= 2
+    assert set(again) == {trial.number for trial in stopped}
+    assert all(trial.params.items() <= again[trial.number].params.items() for trial in stopped)
+    # What had ended before the last kill ended as it was, and was not touched again.
+    ended = {t.number: (t.state, t.value) for t in before.trials if t.state.is_finished()}
+    assert ended.items() <= {t.number: (t.state, t.value) for t in now.trials}.items()
+    frame = pd.read_csv(begun / "trials.csv")
+    assert frame["state"].isin(["complete", "pruned"]).sum() == wanted
+    assert f"{wanted} trials were tried" in (begun / "report.html").read_text()
+    assert len({trial.user_attrs["worker"]["pid"] for trial in now.trials if "worker" in trial.user_attrs}) >= 4
+
+
 @pytest.mark.skipif(postgresql.programs() is None, reason="needs the package postgresql")
 def test_workers_share_a_tuning_in_postgresql_and_one_is_killed(begun, photographs, recipe, tmp_path, scored):
     with postgresql.server() as given:
@@ -484,9 +528,54 @@ def test_better_values_are_found_and_poor_ones_given_up(begun, scored):
     assert max(scored) > 1e-2
 
 
+def test_a_lucky_first_fold_does_not_protect_a_poor_trial():
+    optuna = tuning_storage.optuna
+    for direction, sign in (("maximize", 1), ("minimize", -1)):
+        study = optuna.create_study(direction=direction, pruner=tuning_storage._BelowMedian())
+        for place, value in enumerate((0.5, 0.52, 0.54, 0.56, 0.58)):
+            early = study.ask()
+            for fold in (1, 2):
+                early.report(sign * (0.1 if place == 4 else value), fold)
+                assert not early.should_prune()  # fewer than five are complete
+            study.tell(early, sign * value)
+        poor, fair = study.ask(), study.ask()
+        for trial, second in ((poor, 0.51), (fair, 0.53)):
+            trial.report(sign * 0.9, 1)
+            assert not trial.should_prune()
+            trial.report(sign * second, 2)  # the mean of both folds
+            assert trial.should_prune() == (trial is poor)
+
+
 def test_time_over_begins_no_trial(begun, scored):
     assert work(job(begun, until=time.time() - 1)) is False
     assert not scored
+
+
+def test_the_time_counts_from_the_first_trial(begun, scored, monkeypatch):
+    assert work(job(begun, timeout=0)) is False
+    assert len(scored) == 1
+    ours = shared(begun)
+    settings = tuning_data.open_task(begun).settings
+    workers = tuning._Workers(job(begun, timeout=50), 1, ours, settings, lambda *_: None, None)
+    workers.slots = [SimpleNamespace(pid=os.getpid() + 1)]
+    workers._tell()
+    assert workers.job.until is None
+    workers.slots = [SimpleNamespace(pid=os.getpid())]
+    workers._tell()
+    assert workers.job.until == pytest.approx(time.time() + 50, abs=10)
+
+
+def test_no_trial_in_time_is_told_in_one_sentence(photographs, tmp_path, monkeypatch):
+    told: list[Job] = []
+    monkeypatch.setattr(tuning._Workers, "run", lambda self: told.append(self.job))
+    outside = tmp_path / "outside.toml"
+    outside.write_text(RECIPE.replace("low = 0.0, high = 0.5", "low = 0.4, high = 0.6"))
+    with pytest.raises(
+        RunError, match=r"^No trial was finished.* repeat the command to go on, with a longer --timeout"
+    ):
+        tune(photographs, tmp_path / "out", outside, folds=2, timeout=1)
+    assert (told[0].until, told[0].timeout) == (None, 1)
+    assert pd.read_csv(tmp_path / "out" / "trials.csv").columns[:3].tolist() == ["number", "state", "balanced_accuracy"]
 
 
 def test_a_worker_makes_room_after_some_trials(begun, scored):
@@ -541,6 +630,15 @@ def _workers(command: subprocess.Popen[str]) -> list[psutil.Process]:
 def _worker(command: subprocess.Popen[str]) -> psutil.Process:
     _until(lambda: bool(_workers(command)))
     return _workers(command)[0]
+
+
+def _kill_all(command: subprocess.Popen[Any]) -> None:
+    """Kill a command and its workers, each with its whole process group, as when the power fails."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for process in [psutil.Process(command.pid), *_workers(command)]:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    command.wait(60)
 
 
 def _until(true: Any, seconds: float = 200) -> None:

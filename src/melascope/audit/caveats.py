@@ -52,6 +52,16 @@ def of_copies(table: pd.DataFrame, gone: np.ndarray) -> list[str]:
     ]
 
 
+def of_kept_copies(count: int) -> list[str]:
+    """Return that copies made to balance go with their source, though all else is divided at random; nothing for 0."""
+    if not count:
+        return []
+    return [
+        f"{plural(count, 'copy', 'copies')} made to balance {'stays' if count == 1 else 'stay'} with the photograph "
+        f"that {'it' if count == 1 else 'each'} was made of, in one part or fold."
+    ]
+
+
 def of_lesions(rows: pd.DataFrame) -> list[str]:
     """Return how many photographs are taken for lesions of their own; nothing where every lesion is known."""
     counts = lesion_counts(rows)

@@ -23,13 +23,15 @@ from melascope.audit.problems import distinct, is_test
 from melascope.audit.verdict import Audit
 from melascope.counted import plural
 from melascope.datasets import groups, photographs
-from melascope.datasets.groups import copies_of
+from melascope.datasets.groups import copies_of, with_copies
 from melascope.datasets.rows import filed
 from melascope.errors import DataError
 
 PROTOCOLS = ("clean", "as-filed")
 CLEAN_UNAUTHORISED = "clean-unauthorised"
 
+WITH_COPIES = "with_copies"
+"""The column that names what as-filed divides: a photograph, and the copies made of it to balance."""
 LISTED_AGAIN = "a further row of a file that is counted"
 """The one reason that leaves a row out and no photograph; `excluded` does not list it."""
 UNREADABLE = "unreadable"
@@ -94,7 +96,8 @@ class Prepared:
         warnings: What a reader of the results must know, a sentence each.
         optimistic: Whether results under this protocol flatter.
         leak: What Test shares with the rest, as `leakage` counts it; empty where the set has no Test.
-        split_group: What `datasets.split` is to group by: `group`, or None for single photographs.
+        split_group: What `datasets.split` is to group by: `group`; None for single photographs; `WITH_COPIES` for
+            single photographs where some are copies made to balance, which stay with their source.
     """
 
     table: pd.DataFrame
@@ -127,7 +130,7 @@ def apply_protocol(table: pd.DataFrame, audit: Audit, protocol: str = "clean") -
     as AKIEC, which cannot be told apart into AK and SCC. The set's Test stays: rows outside it that share a
     photograph, lesion or patient with it go. Without official labels it is called `clean-unauthorised`.
 
-    `as-filed`: the filed labels as they are, copies and leaks included.
+    `as-filed`: the filed labels as they are, copies and leaks included. Copies made to balance go with their source.
 
     Args:
         table: As `datasets.scan` returns it.
@@ -324,10 +327,13 @@ def _as_filed(rows: pd.DataFrame, tally: _Tally) -> Prepared:
     labelled = rows["diagnosis"].notna().to_numpy()
     tally.leave_out_among(rows, ~labelled, NO_DIAGNOSIS)
     tally.step("with a diagnosis")
-    prepared = _prepared(rows[labelled], tally, "as-filed")
-    return replace(
-        prepared, optimistic=True, split_group=None, warnings=[*caveats.of_leak(prepared.leak), *prepared.warnings]
-    )
+    rows = rows[labelled].drop(columns=WITH_COPIES, errors="ignore")
+    copies = int(copies_of(rows).notna().sum())
+    if copies:
+        rows = rows.assign(**{WITH_COPIES: with_copies(rows)})
+    prepared = _prepared(rows, tally, "as-filed")
+    told = [*caveats.of_leak(prepared.leak), *caveats.of_kept_copies(copies), *prepared.warnings]
+    return replace(prepared, optimistic=True, split_group=WITH_COPIES if copies else None, warnings=told)
 
 
 def _prepared(rows: pd.DataFrame, tally: _Tally, name: str) -> Prepared:

@@ -14,10 +14,10 @@ import pandas as pd
 from melascope import environment
 from melascope.audit import caveats
 from melascope.audit.problems import is_test
-from melascope.audit.protocol import FlowStep, Prepared
+from melascope.audit.protocol import WITH_COPIES, FlowStep, Prepared
 from melascope.counted import plural
 from melascope.datasets import scan, split
-from melascope.datasets.balanced import Balancing, Mode, shared_photographs
+from melascope.datasets.balanced import Balancing, Mode, may_be_copied, shared_photographs
 from melascope.datasets.balanced_files import write_copies
 from melascope.errors import DataError
 from melascope.progress import Progress, silent
@@ -55,7 +55,7 @@ def as_published(
     if prepared.name != "as-filed":
         raise DataError(f"The protocol {AS_PUBLISHED} starts from as-filed, not from {prepared.name}.")
     test = is_test(prepared.table)
-    train = prepared.table[~test].reset_index(drop=True)
+    train = prepared.table[~test].reset_index(drop=True).drop(columns=WITH_COPIES, errors="ignore")
     if train.empty:
         raise DataError("All photographs stand in Test; none is left to be copied.")
     threads = environment.threads()
@@ -78,18 +78,21 @@ def as_published(
         excluded=excluded.reset_index(drop=True),
         flow=flow,
         name=AS_PUBLISHED,
-        warnings=[*_warnings(table, len(copies), unturned, seed), *caveats.of_lesions(table)],
+        warnings=[
+            *_warnings(table, int(may_be_copied(train).sum()), len(copies), unturned, seed),
+            *caveats.of_lesions(table),
+        ],
         optimistic=True,
         leak={},
         split_group=None,
     )
 
 
-def _warnings(table: pd.DataFrame, copies: int, unturned: int, seed: int) -> list[str]:
+def _warnings(table: pd.DataFrame, sources: int, copies: int, unturned: int, seed: int) -> list[str]:
     fractions = {"train": 1 - HELD_OUT, "test": HELD_OUT}
     judged = (split(table, fractions, seed, group=None).part == "test").to_numpy(dtype=bool)
     shared, count = shared_photographs(table, ~judged, judged), int(judged.sum())
-    originals = plural(len(table) - copies, "photograph")
+    originals = plural(sources, "photograph")
     judging = plural(count, "photograph that judges", "photographs that judge")
     return [
         f"Optimistic: {plural(copies, 'copy was', 'copies were')} made of {originals} first, and all were divided at "

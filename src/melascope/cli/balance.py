@@ -43,10 +43,10 @@ def balance(
     """Write copies of DATA's photographs, turned by a few degrees, for tools that need balanced files.
 
     Only photographs outside Test get copies. OUT holds copies only: the originals stay where they are, and
-    OUT/table.csv lists both, each copy with its source in copy_of, so that no split of ours parts them. To use the
-    set, give that table, not the folder. The protocol clean counts a photograph and its copies once, and so trains on
-    no copy: Melascope itself balances while it trains, by the [balance] section of a recipe. Stopped at any moment,
-    the same command goes on.
+    OUT/table.csv lists both, each copy with its source in copy_of, so that no split of ours parts them (but the
+    protocol as-published, on purpose). To use the set, give that table, not the folder. The protocol clean counts a
+    photograph and its copies once, and so trains on no copy: Melascope itself balances while it trains, by the
+    [balance] section of a recipe. Stopped at any moment, the same command goes on.
 
     \b
     Example:  melascope data balance photographs --per-class 500 --out BALANCED
@@ -54,6 +54,7 @@ def balance(
     from melascope.datasets import read, scan
     from melascope.datasets.balanced import Balancing
     from melascope.datasets.balanced_files import write_copies, write_tables
+    from melascope.datasets.groups import copies_of
 
     console.check_folder(out)
     if data_path.is_dir() and data_path.resolve() in (out.resolve(), *out.resolve().parents):
@@ -65,7 +66,8 @@ def balance(
         copies = write_copies(table, out, settings, threads=threads, progress=progress)
     csv, _ = write_tables(table, copies, out)
     unreadable = int(table["error_kind"].notna().sum())
-    told = {**_told(table, copies), "originals": len(table)}
+    earlier = int(copies_of(table).notna().sum())
+    told = {**_told(table, copies), "originals": len(table) - earlier, "earlier_copies": earlier}
     if as_json:
         click.echo(json.dumps({"settings": settings.to_json(), "table": str(csv), **told}, indent=1))
     else:
@@ -102,13 +104,16 @@ def _print(told: dict[str, Any], csv: Path, out: Path) -> None:
         together = row["photographs"] + row["copies"]
         shown.add_row(diagnosis.name(row["code"]), f"{row['photographs']:,}", f"{row['copies']:,}", f"{together:,}")
     console.results.print(shown)
+    kept, lists = plural(told["originals"], "original stays", "originals stay") + " elsewhere", "both"
+    if told["earlier_copies"]:
+        kept += f", and {plural(told['earlier_copies'], 'copy', 'copies')} of an earlier balancing"
+        lists = "all of them"
     sentences = [
         f"{told['unturned']:,} of {plural(told['copies'], 'copy is', 'copies are')} not turned: the very same pixels "
         "as the source.",
         "Split before you train elsewhere, and by the table: a copy in validation of a photograph in training makes "
         "every figure too good.",
-        f"{out} holds the copies only; {plural(told['originals'], 'original stays', 'originals stay')} elsewhere. "
-        "The table lists both: give that, not the folder.",
+        f"{out} holds the copies only; {kept}. The table lists {lists}: give that, not the folder.",
         f"Table: {csv}",
     ]
     for sentence in sentences:

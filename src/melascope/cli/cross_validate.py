@@ -71,7 +71,7 @@ def cross_validate(data: Path, spelling: tuple[str, ...], recipe: tuple[str, ...
 
     The Test folder of DATA stays closed. Writes report.html, cross_validation.json
     and predictions.parquet (out of fold). Killed or stopped, the same command
-    goes on; with further recipes or repeats it adds them.
+    goes on; with further recipes or repeats it adds them, and keeps the recipes that earlier commands have finished.
 
     \b
     Example:  melascope cross-validate photographs --recipe small-cnn --recipe plain-cnn --out CV
@@ -112,5 +112,7 @@ def _words(key: str) -> str:
 def _shown(estimate: dict[str, Any], sign: str = "") -> str:
     if estimate["value"] is None:
         return "not defined in every fold"
-    low, high = (format(estimate[end], f"{sign}.3f") for end in ("low", "high"))
-    return f"{estimate['value']:{sign}.3f} (95 % interval {low} to {high})"
+    value = f"{estimate['value']:{sign}.3f}"
+    if estimate["low"] is None:
+        return f"{value} in every fold, so that no interval can be given"
+    return f"{value} (95 % interval {estimate['low']:{sign}.3f} to {estimate['high']:{sign}.3f})"

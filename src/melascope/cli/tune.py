@@ -36,7 +36,12 @@ if TYPE_CHECKING:
     metavar="URL",
     help="postgresql://USER@HOST/DATABASE, for workers on several machines; by default SQLite in --out.",
 )
-@click.option("--timeout", type=click.FloatRange(0), metavar="SECONDS", help="Begin no trial after this time.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0),
+    metavar="SECONDS",
+    help="Begin no further trial after this time, counted from the first.",
+)
 @click.option(
     "--protocol", type=click.Choice(["clean", "as-filed"]), default="clean", show_default=True,
     help="Which photographs and labels count.",

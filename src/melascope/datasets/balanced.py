@@ -2,7 +2,8 @@
 
 Melascope itself balances while it trains, by sampling and weights, and needs no copies. A copy is the same photograph:
 its name ends in `_copy` and a number and its row names its source in `copy_of`, so that `photographs` and `groups` tie
-the two, no split parts them and the protocol `clean` counts them once. Only photographs that are trained on get copies.
+the two, no split parts them (but that of `as-published`, on purpose) and the protocol `clean` counts them once. Only
+photographs that are trained on get copies.
 """
 
 from __future__ import annotations

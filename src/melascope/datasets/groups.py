@@ -134,6 +134,34 @@ def copies_of(table: pd.DataFrame) -> pd.Series:
     return told.mask(told == "").fillna(source)
 
 
+def single(table: pd.DataFrame) -> np.ndarray:
+    """Return a name for each row `(n,)` that no other row has, whatever the order of rows: its path and a number."""
+    again = table.groupby("path").cumcount().astype(str)
+    names: np.ndarray = (table["path"].astype(str) + "#" + again).to_numpy(dtype=object)
+    return names
+
+
+def with_copies(table: pd.DataFrame) -> np.ndarray:
+    """Return the names of `single`, a copy made to balance under that of the row which it was made of.
+
+    Where its source has several rows, it goes with one on the same side of Test, best of the same diagnosis. Copies
+    of a photograph that the table does not have stay together.
+    """
+    source, keys = copies_of(table), ["id", "test", "diagnosis"]
+    rows = pd.DataFrame({"id": source.fillna(table["image_id"]), "path": table["path"], "name": single(table)})
+    rows["test"] = (table["split"] == "test").fillna(False).to_numpy(dtype=bool)
+    rows["diagnosis"] = table["diagnosis"].astype("string").fillna("")
+    copied = source.notna().to_numpy(dtype=bool)
+    originals = rows[~copied].sort_values("path", kind="stable")
+    found = pd.Series(pd.NA, index=range(len(rows)), dtype="object")
+    for by in (keys, keys[:2]):
+        first = originals.drop_duplicates(by)[[*by, "name"]]
+        found = found.fillna(rows[by].merge(first, how="left", on=by)["name"])
+    orphaned = "copies of " + rows["id"].astype(str) + rows["test"].map({True: " in Test", False: ""})
+    names: np.ndarray = np.where(copied, found.fillna(orphaned.reset_index(drop=True)), rows["name"])
+    return names
+
+
 def ambiguous_names(table: pd.DataFrame) -> list[str]:
     """Return the names, other than archive ids, that a scanned table gives to photographs which look different."""
     return sorted(table.loc[_ambiguous(table), "image_id"].unique()) if "sha256" in table.columns else []

@@ -17,7 +17,7 @@ import pandas as pd
 
 from melascope.counted import plural
 from melascope.datasets.groups import groups as connected_groups
-from melascope.datasets.groups import lesion_counts
+from melascope.datasets.groups import lesion_counts, single
 from melascope.diagnosis import ORDER
 from melascope.errors import DataError
 
@@ -145,9 +145,7 @@ def _shares(fractions: Mapping[str, float] | None, has_test: bool) -> dict[str, 
 
 def _group_names(table: pd.DataFrame, group: str | None) -> np.ndarray:
     if group is None:
-        # The path, not the row number, so that the order of rows does not matter here either.
-        again = table.groupby("path").cumcount().astype(str)
-        return (table["path"].astype(str) + "#" + again).to_numpy(dtype=object)
+        return single(table)
     if group in table.columns:
         return table[group].to_numpy(dtype=object)
     if group != "group":

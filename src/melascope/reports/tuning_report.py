@@ -120,7 +120,7 @@ def _history(inputs: TuningReport, stamp: str) -> list[Any]:
     told = f"Score of each trial in order, the best being trial {inputs.best}."
     caption = (
         f"{told} A pruned trial was given up after some of its {wording.plural(inputs.folds, 'fold')}, "
-        "because the others were better by then."
+        "because its mean so far was worse than the median of the complete trials after as many folds."
     )
     return [Text(_counted(inputs)), Drawing(figure, told, caption, True)]
 

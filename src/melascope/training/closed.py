@@ -79,7 +79,7 @@ def without_test(prepared: Prepared, parts: str | os.PathLike[str] | None, unaud
     elif own_folds:
         warnings.append(f"The table has a column fold, which was not used: folds are drawn. --parts {OWN} uses it.")
     shared = len(set(rows["group"][test]) & set(rows["group"][~test]))
-    if shared and prepared.split_group is not None:
+    if shared and prepared.split_group == "group":
         warnings.append(
             f"{plural(shared, 'photograph, lesion or patient', 'photographs, lesions or patients')} of the closed "
             "test part can also be found here: that test is no test of what is chosen by these numbers."

@@ -172,15 +172,19 @@ def keep_parts(rows: pd.DataFrame, before: Before, seed: int, group: str | None)
         rows: The table of a `Prepared`.
         before: The run that is gone on from.
         seed: Of the split of what is new.
-        group: What the split keeps whole; None for single photographs, of which only the very files are known again.
+        group: What the split keeps whole. Of single photographs (None, or with the copies made of them to balance) only
+            the very files are known again.
 
     Returns:
         The parts, and sentences about them.
     """
-    part = known_parts(rows, before.known, grouped=group is not None)
+    whole = group == "group"
+    part = known_parts(rows, before.known, grouped=whole)
+    if group is not None and not whole:
+        part = _together(part, rows[group])
     kept = int(part.notna().sum())
     test = (rows["split"] == "test").fillna(False).to_numpy(dtype=bool)
-    if group is None:
+    if not whole:
         # What is filed as Test stays there under a protocol that is optimistic, and says so.
         part[test] = "test"
     moved = int((test & part.isin(LEARNT_FROM).to_numpy(dtype=bool)).sum())
@@ -194,6 +198,13 @@ def keep_parts(rows: pd.DataFrame, before: Before, seed: int, group: str | None)
     shared = balance(rows, part.to_numpy(dtype=object), rows["group"].to_numpy(dtype=object))
     result = SplitResult(part, not (part == "tune").any(), counts["known"], counts["assumed"], shared)
     return result, before.sentences(kept, moved)
+
+
+def _together(part: pd.Series, names: pd.Series) -> pd.Series:
+    """Give all rows of a name the part among theirs that is nearest to training."""
+    rank = part.map({name: place for place, name in enumerate(PARTS)})
+    least = rank.groupby(names).transform("min")
+    return least.map(dict(enumerate(PARTS))).astype("string").rename("part")
 
 
 def refuse_known(rows: pd.DataFrame, part: pd.Series, before: Before) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from melascope import diagnosis, environment
 from melascope.audit.survey import picture
+from melascope.counted import plural
 from melascope.datasets import origins
-from melascope.errors import DataError, RunError
+from melascope.errors import DataError, MelascopeError, RunError
 from melascope.evaluation import cross_validated as judged
 from melascope.evaluation.learning_curve import unit as of_lesions
 from melascope.progress import Progress, silent
@@ -71,6 +72,8 @@ def cross_validate_data(
 ) -> CrossValidated:
     """Cross-validate one or more recipes on the same folds; the same call goes on where it was stopped.
 
+    Recipes that an earlier call has finished there stay in what is written, after those that are named now.
+
     Args:
         data: A folder with a subfolder per diagnosis, or a CSV or Parquet table. Its Test folder stays closed.
         out: The folder. One that holds the same folds may be given further recipes or repeats.
@@ -105,6 +108,8 @@ def cross_validate_data(
         found: dict[str, list[CrossValidation]] = {one.name: [] for one in chosen}
         # Packed before the first training: the bars of one stage follow those of another, and no stage comes again.
         images = {one.name: material.images(one, progress) for one in chosen}
+        earlier, read_again, unread = _earlier(experiment.path, chosen, material, folds, seeds, given, progress)
+        found |= read_again
         watch = Watch(progress, [one.schedule.epochs * folds for _ in seeds for one in chosen])
         # Seed by seed, so that what is done at any moment can be compared in pairs.
         for at_seed in seeds:
@@ -126,8 +131,9 @@ def cross_validate_data(
                     )
                 )
                 watch.next()
-    result = _result(material, chosen, found, folds, seeds, asked)
-    result["warnings"] = [*other_epochs(named, chosen), *result["warnings"]]
+    result = _result(material, [*chosen, *earlier], found, folds, seeds, asked)
+    result["notes"] += [*unread.values(), *_left_out(experiment.path, {*found, *unread}, seeds)]
+    result["warnings"] = [*other_epochs(named, chosen), *_short_tries(earlier, epochs), *result["warnings"]]
     first, assigned = chosen[0], np.concatenate([one.folds for one in found[chosen[0].name]])
     result["baselines"] = fold_baselines.of_folds(material, images[first.name], assigned, seeds)
     result["shuffled_labels"] = fold_baselines.on_shuffled(
@@ -137,6 +143,67 @@ def cross_validate_data(
     _predictions(experiment.path / "predictions.parquet", material, found, seeds)
     _page(experiment.path / "report.html", material, result, Path(data).name)
     return CrossValidated(experiment.path, result, int(material.told["unreadable"]))
+
+
+def _earlier(
+    folder: Path,
+    chosen: Sequence[Recipe],
+    material: Material,
+    folds: int,
+    seeds: Sequence[int],
+    given: NDArray[np.int64] | None,
+    progress: Progress,
+) -> tuple[list[Recipe], dict[str, list[CrossValidation]], dict[str, str]]:
+    """Return the recipes that are not named now and have finished all these folds before, and what they reached.
+
+    Nothing is trained: what is there is read. Last, by recipe, why it cannot be read.
+    """
+    every: list[Recipe] = []
+    found: dict[str, list[CrossValidation]] = {}
+    unread: dict[str, str] = {}
+    names = {one.name for one in chosen}
+    for record in sorted(path for path in folder.glob("*.toml") if path.stem not in names):
+        places = [folder / record.stem / f"seed-{seed}" / f"fold-{fold}" for seed in seeds for fold in range(folds)]
+        if not all((place / "logits.npz").exists() for place in places):
+            continue
+        try:
+            one = recipes.load(record)
+            images = material.images(one, progress)
+            found[one.name] = [
+                cross_validate(
+                    one, images, material.labels, material.groups, material.classes, folds, [seed], folder / one.name,
+                    threads=environment.threads(), assigned=given,
+                )
+                for seed in seeds
+            ]  # fmt: skip
+            every.append(one)
+        except MelascopeError as error:  # such as weights that it began with and that are gone
+            unread[record.stem] = f"The recipe {record.stem} of this folder is left out: {error}"
+    return every, found, unread
+
+
+def _left_out(folder: Path, found: Collection[str], seeds: Sequence[int]) -> list[str]:
+    """Return which trainings of the folder are not among the results, and how to get them back, a sentence each."""
+    begun = {path.stem: path for path in sorted(folder.glob("*.toml")) if (folder / path.stem).is_dir()}
+    told = [
+        f"The recipe {name} was begun in this folder and has not finished these folds; with --recipe {path} it does, "
+        "and is shown."
+        for name, path in begun.items()
+        if name not in found
+    ]
+    there = {int(path.name.removeprefix("seed-")) for name in begun for path in (folder / name).glob("seed-*")}
+    others = there - set(seeds)
+    if others:
+        are = plural(len(others), "further repeat in this folder is", "further repeats in this folder are")
+        told.append(f"{are} not shown; --repeats {max(others) - seeds[0] + 1} shows {len(others) + len(seeds)}.")
+    return told
+
+
+def _short_tries(earlier: Sequence[Recipe], epochs: int | None) -> list[str]:
+    """Return which recipes of an earlier call were trained for the epochs of --epochs, whatever their own are."""
+    if epochs is None or not earlier:
+        return []
+    return [f"Trained for {plural(epochs, 'epoch')} (--epochs), too: {', '.join(one.name for one in earlier)}."]
 
 
 def load_distinct(named: Sequence[PathLike], epochs: int | None) -> list[Recipe]:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from melascope import environment
 from melascope.audit import survey as look
-from melascope.audit.protocol import apply_protocol
+from melascope.audit.protocol import WITH_COPIES, apply_protocol
 from melascope.audit.provenance import refuse_unusable
 from melascope.datasets import check_trainable, fixed, lesion_counts, origins, pack, table
 from melascope.datasets.fixed import FIXED
@@ -127,9 +127,11 @@ class Material:
 
     @property
     def groups(self) -> NDArray[np.object_]:
-        """`(n,)` names of what stays whole; under a protocol without groups each photograph stands for itself."""
+        """`(n,)` names of what stays whole; without groups each photograph, with the copies made of it to balance."""
         if self.told.get("by_group", self.told["grouped"]):
             return self.table["group"].to_numpy(dtype=object)
+        if WITH_COPIES in self.table.columns:
+            return self.table[WITH_COPIES].to_numpy(dtype=object)
         again = self.table.groupby("image_id").cumcount().astype(str)
         return (self.table["image_id"].astype(str) + "#" + again).to_numpy(dtype=object)
 
@@ -266,8 +268,8 @@ def _material(reading: Reading, progress: Progress) -> Material:
         "protocol": prepared.name,
         "audited": found.audited,
         "optimistic": prepared.optimistic or used.torn > 0,
-        "by_group": prepared.split_group is not None,
-        "grouped": prepared.split_group is not None and not used.torn,
+        "by_group": prepared.split_group == "group",
+        "grouped": prepared.split_group == "group" and not used.torn,
         "torn": used.torn,
         "folds_from": used.folds_from,
         "classes": [code for code in prepared.classes if (rows["diagnosis"] == code).any()],

@@ -78,7 +78,7 @@ def tune(
         folds: Of the cross-validation.
         score: `balanced_accuracy`, `melanoma_auc` or `log_loss`, averaged over the folds.
         storage: Of the study: None for SQLite in the folder, or `postgresql://USER@HOST/DATABASE`.
-        timeout: Seconds after which no trial is begun.
+        timeout: Seconds after which no further trial is begun, counted from the first.
         protocol: `clean` or `as-filed`.
         images: Where the photographs are that a CSV names.
         authority: CSVs with official labels, lesion and patient ids.
@@ -107,12 +107,11 @@ def tune(
     tuning_data.refuse_foreign(folder)
     if not url.startswith("sqlite"):
         reach(url)  # a database that is away is told before the photographs are read
-    until = None if timeout is None else time.time() + timeout
     with found.if_refused():
         folder.mkdir(parents=True, exist_ok=True)
         task, shared = _begun(folder, settings, url, heartbeat, progress)
     threads = max(1, environment.threads() // workers)
-    job = Job(str(folder.resolve()), url, trials, until, threads, heartbeat)
+    job = Job(str(folder.resolve()), url, trials, None, threads, heartbeat, timeout)
     with contextlib.closing(shared):
         already = Census(shared.study).ended
         if already < trials:
@@ -306,6 +305,7 @@ class _Workers:
         census = Census(self.shared.study)
         whole, done = self.job.trials * self.folds, census.ended * self.folds
         done += sum(len(t.intermediate_values) for t in census.trials if t.state.name == "RUNNING")
+        self._settle(census)
         if self._before is None:
             self._before = min(done, whole)  # time left is reckoned from what is done here and now
         for trial in census.trials:
@@ -313,3 +313,11 @@ class _Workers:
                 self._told.add(trial.number)
                 self.on_trial(ended(trial, census, self.score, self.folds))
         self.progress("tuning (folds)", min(done, whole) - self._before, whole - self._before)
+
+    def _settle(self, census: Census) -> None:
+        """Tell workers that start later when the time is over, as soon as one of ours has begun a trial."""
+        if self.job.timeout is None or self.job.until is not None:
+            return
+        ours = {process.pid for process in self.slots if process is not None}
+        if any(trial.user_attrs.get("worker", {}).get("pid") in ours for trial in census.trials):
+            self.job = replace(self.job, until=time.time() + self.job.timeout)

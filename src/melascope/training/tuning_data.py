@@ -152,7 +152,8 @@ def _photographs(settings: Mapping[str, Any], progress: Progress) -> tuple[pd.Da
     kept = rows[~part.isin(closed).to_numpy(dtype=bool)].reset_index(drop=True)
     if shared:
         warnings.append("The set is too small for a part of its own to choose by; what calibrates chooses too.")
-    names = kept["group"].astype(str) if prepared.split_group else pd.Series(map(str, range(len(kept))))
+    together = prepared.split_group
+    names = kept[together].astype(str) if together else pd.Series(map(str, range(len(kept))))
     kept = kept.assign(tuning_group=names.to_numpy(dtype=object))
     classes = list(prepared.classes)
     _check_folds(kept, classes, s["folds"], s["seed"], s["score"])

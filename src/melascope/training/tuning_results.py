@@ -121,6 +121,10 @@ def write(task: Task, shared: Shared, wanted: int) -> Tuning:
     frame = _frame(task, census)
     write_text(task.folder / "trials.csv", _csv(frame))
     done = frame[frame["state"] == "complete"]
+    if frame.empty:
+        raise RunError(
+            "No trial was finished in time, nor begun; repeat the command to go on, with a longer --timeout."
+        )
     if done.empty:
         errors = frame["error"].dropna()
         told = f" The last one failed: {errors.iloc[-1]}" if len(errors) else ""
@@ -171,8 +175,12 @@ def _frame(task: Task, census: Census) -> pd.DataFrame:
         )
         row["error"] = trial.user_attrs.get("error")
         rows.append(row)
-    frame = pd.DataFrame(rows, columns=list(dict.fromkeys(key for row in rows for key in row)) if rows else ["state"])
-    return frame.astype({"tried_again_as": "Int64"}) if rows else frame
+    if not rows:
+        keys = [dimension.key for dimension in task.space.dimensions]
+        told = ["number", "state", score, "folds_done", *keys, "seconds", "tried_again_as", "error"]
+        return pd.DataFrame(columns=told)
+    frame = pd.DataFrame(rows, columns=list(dict.fromkeys(key for row in rows for key in row)))
+    return frame.astype({"tried_again_as": "Int64"})
 
 
 def _csv(frame: pd.DataFrame) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import time
 import warnings
@@ -141,8 +142,7 @@ def connect(url: str, name: str, score: str, seed: int, heartbeat: int = HEARTBE
                 direction=DIRECTIONS[score],
                 load_if_exists=True,
                 sampler=_Repeatable(seed),
-                # Folds are the steps: all trials see the same folds, so that a trial is compared fold by fold.
-                pruner=optuna.pruners.MedianPruner(n_startup_trials=5, n_min_trials=3),
+                pruner=_BelowMedian(),
             )
             return Shared(study, storage)
         except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError, OSError) as error:
@@ -151,6 +151,30 @@ def connect(url: str, name: str, score: str, seed: int, heartbeat: int = HEARTBE
                 raise RunError(f"The storage {shown(url)} cannot be used: {_reason(error)}.") from None
             time.sleep(0.2 * 2**attempt)
     raise AssertionError
+
+
+class _BelowMedian(optuna.pruners.BasePruner):
+    """Gives up a trial whose mean over the folds so far is worse than the median of the complete ones after as many.
+
+    Folds are the steps, and all trials see the same ones. Optuna's own MedianPruner takes the best value that a trial
+    ever reported: a lucky first fold would protect it.
+    """
+
+    def __init__(self, n_startup_trials: int = 5) -> None:
+        self._fewest = n_startup_trials
+
+    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
+        complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        step = trial.last_step
+        if step is None or len(complete) < self._fewest:
+            return False
+        now = trial.intermediate_values[step]
+        others = np.array([t.intermediate_values[step] for t in complete if step in t.intermediate_values])
+        median = np.nanmedian(others) if np.isfinite(others).any() else math.nan
+        if math.isnan(now) or math.isnan(median):
+            return math.isnan(now)
+        maximised = study.direction == optuna.study.StudyDirection.MAXIMIZE
+        return bool(now < median if maximised else now > median)
 
 
 class _Repeatable(optuna.samplers.BaseSampler):

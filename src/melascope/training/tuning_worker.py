@@ -54,6 +54,7 @@ class Job:
         url: Of the storage.
         trials: How many the study shall have.
         until: No trial is begun after this time (seconds since 1970), None for ever.
+        timeout: The same in seconds from the first trial of a worker on, where `until` is not settled yet.
         threads: CPU threads of this worker.
         heartbeat: Seconds between two beats of a trial.
     """
@@ -64,6 +65,7 @@ class Job:
     until: float | None = None
     threads: int = 1
     heartbeat: int = HEARTBEAT
+    timeout: float | None = None
 
     def dumps(self) -> str:
         """Return the job as one line of JSON."""
@@ -87,11 +89,13 @@ def work(job: Job, most: int | None = None) -> bool:
 
 
 def _until_done(job: Job, task: Task, shared: Shared, most: int | None) -> bool:
-    done = 0
-    while job.until is None or time.time() < job.until:
+    done, until = 0, job.until
+    while until is None or time.time() < until:
         if most is not None and done >= most:
             return True
         trial = claim(shared, job.trials, task.folder)
+        if until is None and job.timeout is not None:
+            until = time.time() + job.timeout
         if trial is None:
             if Census(shared.study).ended >= job.trials:
                 return False
