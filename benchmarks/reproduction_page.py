@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +10,20 @@ from typing import Any
 from benchmarks.field_page import section
 from benchmarks.reproduction_pairs import lacking, missing_pairs
 from benchmarks.reproduction_pairs import section as in_pairs
-from benchmarks.reproduction_plot import Bar, waterfall
+from benchmarks.reproduction_plot import Bar, apart, difference, waterfall
 from benchmarks.reproduction_reasons import explanation
 from benchmarks.reproduction_rows import ROWS, SEEDS, STEPS, WATERFALL, Row, Step, Training, trainings
-from benchmarks.reproduction_words import COMMANDS, HEAD, READING, STEPS_NOTE, filled, of_copies, of_steps, of_test
+from benchmarks.reproduction_words import (
+    COMMANDS,
+    HEAD,
+    READING,
+    STEPS_NOTE,
+    filled,
+    of_copies,
+    of_costs,
+    of_steps,
+    of_test,
+)
 from melascope.counted import plural
 from melascope.reports.figures.style import to_png
 from melascope.statistics import wilson
@@ -140,9 +149,9 @@ def _holds(row: Row, found: Ours, results: Results) -> tuple[str, bool]:
             against = ours(results, base.ours, base.part, base.epoch)
             if against is None:
                 return f"{_NOT_YET}: {other} is missing", True
-            low, high = _apart(against, found)
+            low, high = apart(against, found)
             shown = None if low <= 0 <= high else sign * low > 0
-            told.append((shown, f"{_difference(against, found)} to {other}"))
+            told.append((shown, f"{difference(against, found)} to {other}"))
     if not told:
         return "no number to compare with", True
     if any(true is False for true, _ in told):
@@ -280,7 +289,9 @@ def _why(path: Path, results: Results) -> str:
     drawn = [_bar(step, found) if found is not None else None for step, found in bars]
     there = [bar for bar in drawn if bar is not None]
     if len(there) == len(STEPS):
-        lines += [_drawing(path, there), ""]
+        steps = zip(STEPS[1:4], there[:3], there[1:4], strict=True)
+        costs = [(after.named, b.mean - a.mean, *apart(a, b)) for after, a, b in steps]
+        lines += [_drawing(path, there), "", filled(of_costs(costs)), ""]
     elif there:
         absent = dict.fromkeys(step.training.name for step, found in bars if found is None)
         names = ", ".join(f"`{name}`" for name in absent)
@@ -337,23 +348,11 @@ def _line(place: int, bars: list[Bar | None]) -> str:
         return f"| {label} | {_NOT_YET} | | none | | |"
     before = step.against if step.against is not None else place - 1
     against = bars[before] if before >= 0 else None
-    cost = "" if before < 0 else _NOT_YET if against is None else _difference(against, bar)
+    cost = "" if before < 0 else _NOT_YET if against is None else difference(against, bar)
     if step.against is not None:
         cost += f" to bar {step.against + 1}: no correction, but Test, in part another source"
     cells = (label, _span(bar.values), f"{bar.photographs:,}", ", ".join(bar.seeds), bar.precision, cost)
     return f"| {' | '.join(cells)} |"
-
-
-def _apart(before: Bar | Ours, after: Bar | Ours) -> tuple[float, float]:
-    """Return the 95 % interval of the difference of two accuracies on different photographs."""
-    value = after.mean - before.mean
-    half = 1.96 * math.sqrt(sum(one.mean * (1 - one.mean) / one.photographs for one in (before, after)))
-    return value - half, value + half
-
-
-def _difference(before: Bar | Ours, after: Bar | Ours) -> str:
-    low, high = _apart(before, after)
-    return f"{after.mean - before.mean:+.3f} ({low:+.3f} to {high:+.3f})"
 
 
 def _words(results: Results) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from matplotlib.figure import Figure
 
@@ -36,6 +38,28 @@ class Bar:
     def mean(self) -> float:
         """The mean over the seeds."""
         return sum(self.values) / len(self.values)
+
+
+class Judged(Protocol):
+    """An accuracy, and how many photographs judged it."""
+
+    @property
+    def mean(self) -> float: ...
+    @property
+    def photographs(self) -> int: ...
+
+
+def apart(before: Judged, after: Judged) -> tuple[float, float]:
+    """Return the 95 % interval of the difference of two accuracies on different photographs."""
+    value = after.mean - before.mean
+    half = 1.96 * math.sqrt(sum(one.mean * (1 - one.mean) / one.photographs for one in (before, after)))
+    return value - half, value + half
+
+
+def difference(before: Judged, after: Judged) -> str:
+    """Return the difference of two accuracies on different photographs, with its interval."""
+    low, high = apart(before, after)
+    return f"{after.mean - before.mean:+.3f} ({low:+.3f} to {high:+.3f})"
 
 
 @styled

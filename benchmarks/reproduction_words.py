@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
+from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.reproduction_rows import COPIES_PER_CLASS, FOLDS, published_range
@@ -127,3 +128,12 @@ def of_steps(before: dict[str, Any] | None, after: dict[str, Any] | None) -> lis
         "come in other proportions and in part from other sources. What bar 6 lacks to bar 4 is the price of that; "
         "what bar 5 lacks to bar 1 is that and the price of the copies together.",
     ]
+
+
+def of_costs(costs: Sequence[tuple[str, float, float, float]]) -> str:
+    """Return which corrections are shown to change the accuracy; each is a name, a value and its interval."""
+    shown = [f"{name[0].lower()}{name[1:]} ({value:+.3f})" for name, value, low, high in costs if high < 0 or low > 0]
+    if not shown:
+        return "Of no single correction is it shown that it changes the accuracy."
+    other = "" if len(shown) == len(costs) else "; that any other of the corrections changes it is not shown"
+    return f"In one sentence: what changes the accuracy is {'; and '.join(shown)}{other}."

@@ -134,6 +134,13 @@ def test_the_page_says_what_is_reproduced_and_draws_the_waterfall(tmp_path: Path
     assert "5. Test as filed, by the network of bar 1 (published: 0.407) | 0.500 | 400 | 0, 1 | float32 |" in page
     assert "+0.000 (-0.069 to +0.069) to bar 4: no correction, but Test, in part another source |" in page
     assert "nine classes become eight" in page
+    assert "Of no single correction is it shown that it changes the accuracy." in page
+    fewer = _results(0.5)
+    for result in fewer[STEPS[0].training.name].values():
+        result["parts"]["validation"]["accuracy"] = 0.8
+    write_page(tmp_path / "page.md", fewer)
+    told = " ".join((tmp_path / "page.md").read_text().split())
+    assert "what changes the accuracy is divided at random, then copied (-0.300); that any other" in told
 
 
 def test_a_verdict_is_rounded_as_what_was_published():
