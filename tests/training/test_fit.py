@@ -81,7 +81,7 @@ def test_the_weights_give_what_the_history_says(tiny: recipes.Recipe, photos: An
 
 @pytest.mark.parametrize("clip", [0.0, 1.0])
 def test_clip_norm_shortens_a_long_gradient_as_a_whole(clip: float, tiny: recipes.Recipe) -> None:
-    backend.load(1)
+    backend.load()
     import keras
 
     from melascope.training.schedule import optimiser
