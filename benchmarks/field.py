@@ -35,7 +35,7 @@ from melascope import diagnosis, environment
 from melascope.counted import plural
 from melascope.datasets import origins
 from melascope.errors import MelascopeError
-from melascope.statistics import auc, softmax
+from melascope.statistics import auc_within, softmax
 from melascope.training import backend, fold_baselines
 from melascope.training.cross_validation import draw_folds, one_training, scores_of, training_rows
 from melascope.training.experiment import Experiment, Material, Reading
@@ -171,13 +171,7 @@ def _within(material: Material, held: np.ndarray, p: np.ndarray) -> float:
     melanoma = np.isin(codes, list(diagnosis.GROUPS["melanoma"]))
     risk = diagnosis.group_risk(p, material.classes, "melanoma")
     of_source = origins(material.table).fillna("").to_numpy(dtype=object)[held]
-    pairs = weighted = 0.0
-    for name in np.unique(of_source):
-        rows = of_source == name
-        weight = float(melanoma[rows].sum()) * float((~melanoma[rows]).sum())
-        if weight:
-            pairs, weighted = pairs + weight, weighted + weight * float(auc(risk[rows], melanoma[rows]))
-    return weighted / pairs if pairs else float("nan")
+    return float(auc_within(risk, melanoma, of_source.astype(str)))
 
 
 def _stamp(recipe: Recipe) -> dict[str, Any]:

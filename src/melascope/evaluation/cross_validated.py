@@ -12,7 +12,8 @@ import pandas as pd
 
 from melascope.counted import plural
 from melascope.evaluation.baselines import colour_model, colours
-from melascope.statistics import auc, confusion, proportion, repeated_cv_difference
+from melascope.evaluation.strata import with_both
+from melascope.statistics import auc_within, confusion, proportion, repeated_cv_difference
 from melascope.statistics.intervals import FEW, Array
 
 SCORES = ("balanced_accuracy", "melanoma_auc", "accuracy", "log_loss")
@@ -82,16 +83,14 @@ def within_source(risk: Array, melanoma: Array, folds: Array, sources: Sequence[
     names = sorted(name for name in known.dropna().unique() if name)
     if len(names) < 2:
         return None
+    source = known.fillna("").to_numpy(dtype=object).astype(str)
     values, used = np.full((len(folds), int(folds.max()) + 1), np.nan), set()
     for repeat, fold in itertools.product(range(len(folds)), range(values.shape[1])):
-        pairs = weighted = 0.0
-        for name in names:
-            rows = (folds[repeat] == fold) & (known == name).fillna(False).to_numpy(dtype=bool)
-            weight = float(melanoma[rows].sum()) * float((~melanoma[rows]).sum())
-            if weight:
-                pairs, weighted = pairs + weight, weighted + weight * float(auc(risk[repeat, rows], melanoma[rows]))
-                used.add(name)
-        values[repeat, fold] = weighted / pairs if pairs else np.nan
+        own = folds[repeat] == fold
+        both = with_both(melanoma[own], source[own])
+        rows = own & np.isin(source, both)
+        values[repeat, fold] = auc_within(risk[repeat, rows], melanoma[rows], source[rows])
+        used.update(both)
     counted = known.isin(sorted(used)).to_numpy(dtype=bool)
     estimate = repeated_cv_difference(values, lowest=0.0, highest=1.0).to_json()
     return {"auc": estimate, "sources": sorted(used), "left_out": int((~counted).sum())}
