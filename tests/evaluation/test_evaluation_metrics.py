@@ -113,10 +113,12 @@ def test_predictive_values_only_with_a_prevalence(metrics: dict[str, Any], judge
     assert (point["ppv"]["value"], point["npv"]["value"]) == pytest.approx([float(x) for x in expected])
     assert point["ppv"]["low"] < point["ppv"]["value"] < point["ppv"]["high"]
     assert metrics["parts"]["test"]["groups"]["malignant"]["operating_points"]["screening"]["ppv"] is None
-    assert metrics["parts"]["test"]["groups"]["melanoma"]["decision_curve"]["prevalence"] == 0.02
+    curve = metrics["parts"]["test"]["groups"]["melanoma"]["decision_curve"]
+    assert (curve["prevalence"], curve["stated"]) == (0.02, True)
     without = evaluate(*judged, draws=20)["parts"]["test"]["groups"]["melanoma"]
     assert without["operating_points"]["screening"]["npv"] is None
-    assert without["decision_curve"] is None
+    share = without["n_positive"] / (without["n_positive"] + without["n_negative"])
+    assert (without["decision_curve"]["prevalence"], without["decision_curve"]["stated"]) == (share, False)
     with pytest.raises(DataError, match="prevalence"):
         evaluate(*judged, prevalence=1.5)
 

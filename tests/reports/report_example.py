@@ -37,7 +37,15 @@ def group(yes: int = 42, no: int = 100, threshold: float = 0.2) -> dict[str, Any
         "pauc80": estimate(0.1, yes + no),
         "average_precision": estimate(0.7, yes),
         "operating_points": {"screening": point},
-        "decision_curve": {"prevalence": 0.02, "threshold": [0.01, 0.5], "model": [0.01, 0], "everybody": [0.01, -1]},
+        "decision_curve": {
+            "prevalence": 0.02,
+            "stated": True,
+            "threshold": [0.01, 0.5],
+            "model": [0.01, 0],
+            "low": [0, -0.01],
+            "high": [0.02, 0.01],
+            "everybody": [0.01, -1],
+        },
     }
 
 

@@ -20,7 +20,9 @@ from melascope.cli.run import data_options, machine_options, spellings
     "--protocol", type=click.Choice(["clean", "as-filed"]), default="clean", show_default=True, help="Which rows count."
 )
 @click.option(
-    "--prevalence", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="Of melanoma, for PPV and NPV."
+    "--prevalence",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Of melanoma where it is used, for PPV, NPV and decision curve.",
 )
 @click.option("--json", "as_json", is_flag=True, help="The metrics as JSON on stdout.")
 @data_options

@@ -70,8 +70,8 @@ def evaluate(
         leaks: What of the test part is in the training part, as the protocol found it.
         baselines: As `melascope.evaluation.baselines` makes them.
         cross_fitted: Whether tune and calibrate share their photographs.
-        prevalence: Of melanoma, or per group of diagnoses: PPV, NPV and
-            decision curves are given only where it is stated.
+        prevalence: Of melanoma, or per group of diagnoses: PPV and NPV are given only where it is stated,
+            the decision curve at the share among the judged where it is not.
         embeddings: Of test photographs, `(d,)` by their number among the
             predictions, as `sources.Remembering` keeps them: do they tell the source?
         draws: Of the bootstrap.

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from melascope.evaluation.decision_curve import decision_curve
 from melascope.evaluation.measures import Scores, distinct
 from melascope.evaluation.sample import Sample
 from melascope.statistics import (
@@ -15,7 +16,6 @@ from melascope.statistics import (
     bootstrap,
     confusion,
     interval,
-    net_benefit,
     predictive_values,
     rates,
     threshold_of,
@@ -71,7 +71,7 @@ def group_section(scores: Scores, prevalence: Mapping[str, float], calibrate: Sa
                 name: _operating_point(scores, group, name, point, prevalence.get(group), calibrate)
                 for name, point in scores.points.get(group, {}).items()
             },
-            "decision_curve": _decision_curve(scores.sample, group, prevalence.get(group)),
+            "decision_curve": decision_curve(scores.sample, group, prevalence.get(group)),
         }
     return result
 
@@ -150,21 +150,6 @@ def _chosen_again(
     for key, value, rows in (("sensitivity", found, s.truth[group]), ("specificity", passed, ~s.truth[group])):
         result[key] = interval(samples[key], value, int(rows.sum()), distinct(s.groups, rows)).to_json()
     return result
-
-
-def _decision_curve(sample: Sample, group: str, prevalence: float | None) -> dict[str, Any] | None:
-    """Return net benefit over thresholds up to half, at a stated prevalence only."""
-    truth = sample.truth[group]
-    if prevalence is None or not truth.any() or truth.all():
-        return None
-    thresholds = np.round(np.arange(0.01, 0.505, 0.01), 2)
-    model, everybody = net_benefit(sample.risk[group], truth, prevalence, thresholds)
-    return {
-        "prevalence": prevalence,
-        "threshold": thresholds.tolist(),
-        "model": model.tolist(),
-        "everybody": everybody.tolist(),
-    }
 
 
 def alert_section(scores: Scores) -> dict[str, Any] | None:

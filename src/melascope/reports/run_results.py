@@ -196,10 +196,16 @@ def _curves(part: Mapping[str, Any], stamp: str) -> list[Any]:
 def _decision(group: Mapping[str, Any], name: str, point: Mapping[str, Any], stamp: str) -> Drawing:
     curve, n = group["decision_curve"], wording.cases(group.get("auc"))
     threshold = wording.number(point.get("threshold"))
+    where = (
+        "a stated prevalence: sensitivity and specificity are taken along, risks are as the model shows them"
+        if curve.get("stated", True)
+        else "its share among the judged: yours is another, stated by --prevalence"
+    )
+    found = "malignancy" if name == "malignant" else name
     told = (
-        f"Net benefit of referring by this model against referring everybody or nobody, where {name} has a prevalence "
-        f"of {wording.share(curve.get('prevalence'))}. Above both other lines the model helps. It has no intervals: "
-        "read its shape, not its values."
+        f"Net benefit of referring by this model against referring everybody or nobody, where {found} has a prevalence "
+        f"of {wording.share(curve.get('prevalence'))}, {where}. Above both other lines the model helps. The band is "
+        "the 95 % interval, threshold by threshold."
     )
     figure = figures.decision_curve(curve, name=name, threshold=threshold, n=n, stamp=stamp)
     return Drawing(figure, told, told)

@@ -195,14 +195,17 @@ def decision_curve(
     """Draw the net benefit over thresholds at a stated prevalence (Vickers and Elkin 2006).
 
     Args:
-        curve: `{"prevalence", "threshold": [...], "model": [...], "everybody": [...]}`.
+        curve: `{"prevalence", "threshold": [...], "model": [...], "everybody": [...]}`; with `low` and `high`, where
+            there is an interval, a band.
         name: Of what is found.
         threshold: The operating point's, drawn as a vertical line where it is in range.
         n: Of the photographs behind the curve.
         stamp: Printed in the corner.
     """
     shown = _usable(
-        {key: {"x": curve.get("threshold"), "y": curve.get(key)} for key in ("model", "everybody")}, "x", "y"
+        {key: {"x": curve.get("threshold"), "y": curve.get(key)} for key in ("model", "low", "high", "everybody")},
+        "x",
+        "y",
     )
     prevalence = wording.number(curve.get("prevalence"))
     if "model" not in shown or not np.isfinite(prevalence):
@@ -210,6 +213,8 @@ def decision_curve(
     figure = new(4.6, 4.5, stamp)
     axes = figure.subplots()
     x, y = shown["model"]
+    if "low" in shown and "high" in shown:
+        axes.fill_between(x, shown["low"][1], shown["high"][1], color=BLUE, alpha=0.2, linewidth=0)
     axes.plot(x, y, color=BLUE, label="by this model")
     if "everybody" in shown:
         axes.plot(*shown["everybody"], color=VERMILION, linestyle=LINES[1], label="referring everybody")
