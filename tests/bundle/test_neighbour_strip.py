@@ -45,6 +45,17 @@ def test_a_strip_shows_the_photograph_and_its_neighbours(files: list[Path], tmp_
     assert min(frames[:3]) > 10 > frames[3]
 
 
+def test_a_doubt_about_an_alert_stands_beneath_it(files: list[Path], tmp_path: Path) -> None:
+    writer = StripWriter(tmp_path / "strips", [tmp_path / "photographs"], files)
+    sure = replace(finding(files[0]), decision="alert")
+    doubted = replace(sure, doubts=("It looks unlike the photographs that the model knows.",))
+    plain, told = (np.asarray(Image.open(writer.write(each))) for each in (sure, doubted))
+    height = plain.shape[0]
+    # The words of the first tile alone are more, in lines of their own.
+    assert (told[:, :230].min(axis=2) < 128).sum() > (plain[:, :230].min(axis=2) < 128).sum() + 100
+    assert (told[:height, 300:] == plain[:, 300:]).all()
+
+
 def test_names_are_unique_and_no_photograph_is_overwritten(files: list[Path], tmp_path: Path) -> None:
     folder = tmp_path / "photographs"
     kept = folder / "ISIC_0000000.neighbours.png"

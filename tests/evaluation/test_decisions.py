@@ -23,6 +23,7 @@ class Said:
     quality: dict[str, Any] | None = None
     modality: str | None = None
     status: str = "ok"
+    doubts: tuple[str, ...] = ()
 
 
 class Judge:
@@ -35,11 +36,16 @@ class Judge:
         self.about = about
         for path in paths:
             if "poor" in path:
-                yield Said("refer", {"outside": False}, {"score": 0.0}, "dermoscopic")
+                yield Said("refer", {"outside": False}, {"score": 0.0}, "dermoscopic", doubts=("It is too poor.",))
             elif "old" in path:
-                yield Said("refer", {"outside": False}, {"score": 1.0}, "dermoscopic")
+                decision = "alert" if "hot" in path else "refer"
+                yield Said(decision, {"outside": False}, {"score": 1.0}, "dermoscopic", doubts=("Too young.",))
             else:
-                yield Said("alert" if "hot" in path else "no_alert", {"outside": "odd" in path}, {"score": 1.0})
+                odd = "odd" in path
+                yield Said(
+                    "alert" if "hot" in path else "no_alert", {"outside": odd}, {"score": 1.0},
+                    doubts=("It looks unlike.",) * odd,
+                )  # fmt: skip
 
 
 def predictions() -> pd.DataFrame:
@@ -47,7 +53,7 @@ def predictions() -> pd.DataFrame:
     for i in range(60):
         code = CLASSES[i % 3]
         name = "hot" if code == "MEL" and i % 2 else "poor" if i % 5 == 0 else "odd-hot" if i == 7 else "plain"
-        name = "old" if i == 11 else name
+        name = {11: "old", 13: "old-hot"}.get(i, name)
         p = {"MEL": [0.8, 0.1, 0.1], "NV": [0.1, 0.8, 0.1], "BCC": [0.1, 0.1, 0.8]}[code]
         rows.append({"image_id": f"ISIC_{i:07d}", "path": f"/x/{name}-{i}.jpg", "group": f"g{i}", "lesion_id": f"g{i}",
                      "diagnosis": code, "part": "test" if i < 50 else "calibrate", "age": 40.0, "site": pd.NA,
@@ -66,7 +72,8 @@ def test_decisions_stand_beside_the_predictions_of_the_test_part_only() -> None:
     assert found.loc[0, "doubts"] == "quality"
     assert found.loc[7, "decision"] == "alert"
     assert found.loc[7, "doubts"] == "novelty"
-    assert found.loc[11, "doubts"] == "age or site"
+    assert found.loc[[11, 13], "decision"].tolist() == ["refer", "alert"]
+    assert found.loc[[11, 13], "doubts"].tolist() == ["age or site"] * 2
     assert set(next(iter(judge.about.values()))) == {"age"}  # an empty site is not told
 
 
@@ -84,6 +91,7 @@ def test_shares_are_of_each_kind_of_lesion_with_intervals() -> None:
             assert told[name]["low"] <= told[name]["value"] <= told[name]["high"]
     assert found["doubts"]["quality"]["referred"] == (tested["doubts"] == "quality").sum()
     assert found["doubts"]["novelty"] == {"n": 1, "referred": 0}
+    assert found["doubts"]["age or site"] == {"n": 2, "referred": 1}
     assert metrics["parts"]["calibrate"]["decisions"] is None
     page = str(summary(metrics))
     assert "As used" in page

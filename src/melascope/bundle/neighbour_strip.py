@@ -79,7 +79,10 @@ def _asked(finding: Finding, picture: np.ndarray) -> Tile:
         else []
     )
     told += [_DECISIONS[finding.decision]] if finding.decision is not None else []
-    return Tile(picture, Path(finding.path).name, ("The model says: " + "; ".join(told),) if told else ())
+    lines = ["The model says: " + "; ".join(told)] if told else []
+    # An alert about which there is a doubt must not look like any other.
+    lines += [f"In doubt: {finding.doubts[0]}"] if finding.doubts else []
+    return Tile(picture, Path(finding.path).name, tuple(lines))
 
 
 def _neighbour(neighbour: dict[str, Any], picture: np.ndarray | None) -> Tile:

@@ -75,14 +75,14 @@ def _file(path: Any) -> str:
 
 
 def _doubts(finding: Finding) -> list[str]:
-    """Return what would refer a photograph that does not alert."""
+    """Return what would refer a photograph that does not alert; each of the first three is told in one sentence."""
     raised = {
         "novelty": bool((finding.novelty or {}).get("outside")),
         "quality": (finding.quality or {}).get("score", 1.0) < TOO_POOR,
         "modality": finding.modality not in (None, DERMOSCOPIC),
     }
     told = [name for name, yes in raised.items() if yes]
-    return told if told or finding.decision != "refer" else ["age or site"]
+    return [*told, *(["age or site"] if len(finding.doubts) > len(told) else [])]
 
 
 def decision_section(sample: Sample, frame: pd.DataFrame, draws: int, seed: int) -> dict[str, Any] | None:
