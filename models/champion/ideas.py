@@ -23,6 +23,8 @@ class Idea:
         begins: The idea whose weights, trained without the same fold, are the first ones.
         prepare: What is done to all photographs `(n, h, w, 3)` uint8 beforehand, or None.
         taught: The share of each label that other networks say, which were trained without the photograph.
+        cut: Whether photographs are cut to their lesion, by masks, where it is trained and where it is judged.
+        networks: So many are trained, each with a seed of its own, and their logits averaged.
     """
 
     what: str
@@ -31,6 +33,8 @@ class Idea:
     begins: str | None = None
     prepare: Callable[[NDArray[np.uint8]], NDArray[np.uint8]] | None = None
     taught: float = 0.0
+    cut: bool = False
+    networks: int = 1
 
 
 def shades_of_grey(images: NDArray[np.uint8], power: float = 6.0, at_once: int = 512) -> NDArray[np.uint8]:
@@ -197,6 +201,13 @@ IDEAS: Mapping[str, Idea] = {
     "skin-colours": Idea("as colours, skin of one colour", _quick(**_STRONG), prepare=skin_alike),
     "abroad": Idea("as champion, on HAM10000 alone: for a source left out"),
     "abroad-skin": Idea("as abroad, skin of one colour", prepare=skin_alike),
+    "committee": Idea("as alone, three networks with seeds of their own, averaged", _quick(), networks=3),
+    "cut": Idea(
+        "as alone, photographs cut to the lesion by HAM10000's masks, in training and where it is judged, which nobody "
+        "has masks for",
+        _quick(),
+        cut=True,
+    ),
     "light": Idea(
         "as champion, every photograph under one light (shades of grey, in the graph)",
         {"network": {"colour_constancy": True}},

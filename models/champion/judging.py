@@ -146,6 +146,8 @@ def apart(one: Path, other: Path, views: bool, draws: int = 1000) -> dict[str, A
     found: dict[str, Any] = {}
     for name, source in (("stranger", ISIC2017), ("home", HAM)):
         asked = first[first["source"] == source]
+        if asked.empty:
+            continue
         both = asked.merge(second[["image_id", "risk", "natural"]], on="image_id", validate="one_to_one")
         if len(both) != len(asked):
             raise SystemExit(f"{one} and {other} were asked about other photographs.")

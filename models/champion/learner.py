@@ -18,6 +18,8 @@ from melascope.training.recipe import Recipe
 from melascope.training.warm_start import WarmStart
 from models.champion.judging import CLASSES
 
+VIEWS = 4
+"""Mirror images of a photograph, itself among them."""
 PARTS = 4
 """Into so many parts the photographs are divided of which other networks speak."""
 
@@ -40,11 +42,13 @@ class Learner:
     progress: Progress
     warm: WarmStart | None = None
 
-    def learn(self, taken: NDArray[np.bool_], out: Path, targets: NDArray[np.float32] | None = None) -> float:
+    def learn(
+        self, taken: NDArray[np.bool_], out: Path, targets: NDArray[np.float32] | None = None, seed: int = 0
+    ) -> float:
         """Train on some photographs, as far as it is not done; return all epochs' seconds, also before a stop."""
         history = fit(
             self.recipe, self.photographs, self.labels, np.flatnonzero(taken), np.zeros(0, dtype=np.intp), CLASSES,
-            out, 0, resume=True, progress=self.progress, threads=environment.threads(), warm=self.warm,
+            out, seed, resume=True, progress=self.progress, threads=environment.threads(), warm=self.warm,
             targets=targets,
         )  # fmt: skip
         return float(history["seconds"].sum())

@@ -157,6 +157,8 @@ def left_out(tried: Sequence[Mapping[str, Any]]) -> list[str]:
             mirrored = ", four mirror images" if one["views"] else ""
             abroad, home = (
                 " and weighed ".join(_signed(one[f"{where}{end}_less"]) for end in ("", "_natural"))
+                if f"{where}_less" in one
+                else "not asked"
                 for where in ("stranger", "home")
             )
             lines.append(f"| {one['idea']}{mirrored} | {one['against']} | {abroad} | {home} |")
