@@ -23,7 +23,8 @@ def default_bundle() -> Path:
     offers = sorted(importlib.metadata.entry_points(group=GROUP), key=lambda offer: offer.name)
     if not offers:
         raise BundleError(
-            "No model is installed. Pass one with --bundle FILE; melascope run DATA --out RUN makes one "
+            "No model is installed. Melascope's own comes with its source: pip install ./models/melascope-champion "
+            "(for non-commercial research). Or pass one with --bundle FILE; melascope run DATA --out RUN makes one "
             "(RUN/model.melascope)."
         )
     try:
