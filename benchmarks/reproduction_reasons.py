@@ -10,6 +10,8 @@ from benchmarks.reproduction_rows import ROWS, Row, Training
 Results = Mapping[str, Any]
 _LAST = 10
 _OVERFIT = 0.1
+_LEARNT = 1.5
+"""A balanced accuracy below so many times that of a guess says that hardly anything is learnt."""
 
 
 def explanation(row: Row, results: Results) -> str:
@@ -48,6 +50,30 @@ def _not_by_heart(row: Row, results: Results) -> str:
     return words
 
 
+def _collapsed(row: Row, results: Results) -> str:
+    """Tell of seeds whose network says one or two diagnoses of every photograph; else how the accuracy swings."""
+    judged = _last(results, row.ours, "tune_balanced_accuracy")
+    chance = {seed: 1 / len(one["classes"]) for seed, one in results[row.ours.name].items()}
+    fallen = [seed for seed, value in judged.items() if value < _LEARNT * chance[seed]]
+    if not fallen:
+        return _swings(row, results)
+    course = {}
+    for seed, each in _column(results, row.ours, "accuracy").items():
+        if seed in fallen:
+            course[seed] = (
+                f"{max(each):.3f} at best, after epoch {each.index(max(each)) + 1}, and {each[-1]:.3f} at the end"
+            )
+    last = _each({seed: judged[seed] for seed in fallen}, _number)
+    words = (
+        f"The network stops learning: its accuracy in training is {_each(course, str)}, and its balanced accuracy in "
+        f"validation {last} then, where a guess has {chance[fallen[0]]:.3f}. It says the commonest diagnoses of every "
+        "photograph. That happens to five convolutions without normalisation at Adam's usual rate; the project gives "
+        "neither rate nor seed."
+    )
+    others = {seed: judged[seed] for seed in judged if seed not in fallen}
+    return words + (f" With other seeds it is {_each(others, _number)}." if others else " Other seeds are missing.")
+
+
 def _falls_in_training(row: Row, results: Results) -> str:
     before = _last(results, _row(row.below).ours, "accuracy")
     after = _last(results, row.ours, "accuracy")
@@ -84,6 +110,9 @@ def _seen_in_clean(row: Row, results: Results) -> str:
 
 
 _REASONS: Mapping[str, Callable[[Row, Results], str]] = {
+    "pattanaikay-plain": _collapsed,
+    "pattanaikay-augmented": _collapsed,
+    "pattanaikay-rebalanced": _collapsed,
     "saktisaurav-rebalanced-both-30": _not_by_heart,
     "saktisaurav-rebalanced-both": _not_by_heart,
     "saktisaurav-rebalanced-30": _swings,

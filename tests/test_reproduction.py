@@ -91,7 +91,11 @@ def _results(accuracy: float) -> dict[str, Any]:
             str(seed): {
                 "seed": seed, "recipe": recipe.dumps(), "precision": "float32", "seconds": 60.0, "date": "2026-01-01",
                 "parts": {"validation": judged, "test": judged}, "told": told | {"label_contradicted": 1},
-                "history": {name: [accuracy] * training.epochs for name in ("accuracy", "tune_accuracy")},
+                "classes": ["a class"] * 9,
+                "history": {
+                    name: [accuracy] * training.epochs
+                    for name in ("accuracy", "tune_accuracy", "tune_balanced_accuracy")
+                },
                 "machine": machine,
             }
             for seed in SEEDS
@@ -302,6 +306,14 @@ def test_explanations_tell_the_numbers_of_the_record():
     told = explanation(ROW["case-study-rebalanced"], results)
     assert told.startswith("It overfits, too, but that cannot be seen here: 100 % of the photographs")
     assert told.endswith("0.910 and 0.500 (seed 0), 0.920 and 0.500 (seed 1).")
+    taught("pattanaikay-plain", "tune_balanced_accuracy", [0.13, 0.42])
+    taught("pattanaikay-plain", "accuracy", [0.23, 0.6])
+    told = explanation(ROW["pattanaikay-plain"], results)
+    assert "balanced accuracy in validation 0.130 (seed 0) then, where a guess has 0.111" in told
+    assert " and 0.230 at the end (seed 0), and" in told
+    assert told.endswith("With other seeds it is 0.420 (seed 1).")
+    taught("pattanaikay-plain", "tune_balanced_accuracy", [0.4, 0.42])
+    assert explanation(ROW["pattanaikay-plain"], results) == ""
     taught("saktisaurav-rebalanced-both", "accuracy", [0.53, 0.54])
     told = explanation(ROW["saktisaurav-rebalanced-both"], results)
     assert "even the accuracy in training is 0.530 (seed 0), 0.540 (seed 1) by then" in told

@@ -290,7 +290,7 @@ def test_the_installed_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
 
     offers: list[Offer] = []
     monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: offers)
-    with pytest.raises(BundleError, match="melascope-champion.*--bundle"):
+    with pytest.raises(BundleError, match=r"melascope-champion.*--bundle"):
         default_bundle()
     offers += [Offer("b", None), Offer("a", tmp_path / "a.melascope")]
     assert default_bundle() == tmp_path / "a.melascope"
