@@ -1,12 +1,13 @@
-"""Judge the shipped model anew, without training: other measures, the same network and the same decisions.
+"""Judge the shipped model anew, without training: other measures, the same network and, mostly, the same decisions.
 
-    python -m models.champion.again DATA --weights mobilenetv2_imagenet.npz --out FOLDER
+    python -m models.champion.again DATA --weights mobilenetv2_imagenet.npz --out FOLDER [--refit] [--no-ship]
 
 DATA and WEIGHTS are those of `models.champion.make`, whose first steps are taken again: the photographs are gathered,
 audited and divided as they were. What the model learnt from must then be what its bundle lists; else it is refused.
-Scores, card and checksums in the distribution are written anew. What the network that learnt shuffled labels said is
-taken over from the bundle, since it would have to be trained. The photographs that are closed are looked at once more,
-which `docs/champion_looks.json` is to tell.
+With `--refit` calibration, first choice and thresholds are fitted anew, as today's rules have it, to the part
+`calibrate` that they were fitted to; the network stays. Scores, card and checksums in the distribution are written
+anew. What the network that learnt shuffled labels said is taken over from the bundle, since it would have to be
+trained. The photographs that are closed are looked at once more, which `docs/champion_looks.json` is to tell.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from melascope import environment
-from melascope.bundle import Bundle, load_bundle
+from melascope.bundle import Bundle, Predictor, load_bundle, write_bundle
 from melascope.cli import console
 from melascope.datasets import pack, table
 from melascope.progress import Progress
@@ -56,10 +57,23 @@ def refuse_another(folder: RunFolder, bundle: Bundle) -> None:
         )
 
 
-def judged(folder: RunFolder, bundle: Bundle, progress: Progress) -> None:
+def refitted(folder: RunFolder, bundle: Bundle) -> None:
+    """Put the bundle's network into the folder with a decision that is fitted to `calibrate` today."""
+    made = recipe.parse(tomllib.loads(folder.settings["recipe"]))
+    frame = table.load(folder.need("table.parquet"))
+    decision = judge.decide(folder, made, frame, Predictor(bundle, environment.threads()))
+    write_bundle(
+        folder.file("model.melascope"), bundle.onnx, decision, trained_on=bundle.trained_on, arrays=bundle.arrays
+    )
+
+
+def judged(folder: RunFolder, bundle: Bundle, progress: Progress, refit: bool = False) -> None:
     """Put the bundle into the folder and judge it there."""
     assert bundle.evaluation is not None
-    shutil.copyfile(bundle.path, folder.file("model.melascope"))
+    if refit:
+        refitted(folder, bundle)
+    else:
+        shutil.copyfile(bundle.path, folder.file("model.melascope"))
     for step in ("pack", "fit", "export"):
         folder.finish(step, 0.0)
     made = recipe.parse(tomllib.loads(folder.settings["recipe"]))
@@ -77,6 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--weights", type=Path, required=True, help="mobilenetv2_imagenet.npz")
     parser.add_argument("--out", type=Path, required=True, help="folder for table, audit and run")
+    parser.add_argument("--refit", action="store_true", help="fit calibration and thresholds anew")
     parser.add_argument("--no-ship", dest="ship", action="store_false", help="leave models/melascope-champion as it is")
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
@@ -85,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with console.progress() as progress:
         folder = begun(photographs, options.weights, options.out, progress)
         refuse_another(folder, bundle)
-        judged(folder, bundle, progress)
+        judged(folder, bundle, progress, options.refit)
     metrics = folder.read_json("metrics.json")
     print(json.dumps({"melanoma": metrics["parts"]["test"]["groups"]["melanoma"]["auc"]}), file=sys.stderr)
     if options.ship:

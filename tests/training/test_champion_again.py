@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from models.champion import again, beside, make
 
-from melascope.bundle import load_bundle
+from melascope.bundle import load_bundle, write_bundle
 from melascope.images import synthetic
 from melascope.training import recipe as recipes
 from melascope.training.run import run
@@ -63,6 +63,28 @@ def test_a_shipped_model_is_judged_anew_as_it_was(made: Path, tmp_path: Path, mo
     assert after.evaluation == before.evaluation
     assert after.card == before.card
     assert not list((tmp_path / "run").rglob("weights*")), "nothing was trained"
+
+
+def test_its_decision_is_fitted_anew_where_that_is_asked_for(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = load_bundle(made / "package" / "src" / "melascope_champion" / "champion.melascope")
+    # As if it had been shipped under other rules.
+    decision = {**before.decision, "calibration": {"method": "temperature", "temperature": 3.0}}
+    shipped = write_bundle(
+        tmp_path / "old.melascope", before.onnx, decision, evaluation=before.evaluation, trained_on=before.trained_on,
+        arrays=before.arrays,
+    ).path  # fmt: skip
+    (tmp_path / "gathered.json").write_bytes((made / "gathered.json").read_bytes())
+    monkeypatch.setattr(again, "SHIPPED", shipped)
+    monkeypatch.setattr(make, "gathered", lambda data, out: made / "set")
+    monkeypatch.setattr(make, "prepared", lambda *_: (made / "champion.toml", made / "parts.csv"))
+    again.main([str(made / "set"), "--weights", "none.npz", "--out", str(tmp_path), "--refit", "--no-ship"])
+    after = load_bundle(tmp_path / "run" / "model.melascope")
+    assert after.onnx == before.onnx
+    assert after.decision == before.decision != decision
+    assert set(after.arrays) == set(before.arrays)
+    assert after.evaluation["parts"]["test"]["groups"] == before.evaluation["parts"]["test"]["groups"]
 
 
 def test_another_division_is_refused(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,15 +72,11 @@ def export(
     progress("exporting", 1, 3)
     nothing = undecided(recipe, classes, audit)
     provisional = write_bundle(folder.file(".calibrating.melascope"), exported.onnx, nothing)
-    held_out = rows["calibrate"]
-    predictions = predict_table(Predictor(provisional, threads), table.iloc[held_out])
+    predictor = Predictor(provisional, threads)
+    decision = decide(folder, recipe, table, predictor)
     progress("exporting", 2, 3)
-    train = table.iloc[rows["train"]]
-    decision = calibrate(recipe, classes, audit, predictions, labels[held_out], train)
-    arrays = members(
-        Predictor(provisional, threads), train, labels[rows["train"]], table.iloc[held_out],
-        folder.settings["seed"], progress,
-    )  # fmt: skip
+    train, held_out = (table.iloc[rows[part]] for part in ("train", "calibrate"))
+    arrays = members(predictor, train, labels[rows["train"]], held_out, folder.settings["seed"], progress)
     bundle = write_bundle(
         folder.file("model.melascope"),
         exported.onnx,
@@ -92,6 +88,16 @@ def export(
     folder.file("model.onnx").unlink()
     progress("exporting", 3, 3)
     return {"parity": exported.difference, "parity_images": exported.images, "sha256": bundle.identity}
+
+
+def decide(folder: RunFolder, recipe: Recipe, table: pd.DataFrame, predictor: Predictor) -> dict[str, Any]:
+    """Return the decision of a network: calibration, first choice and thresholds, from what it says of `calibrate`."""
+    audit = folder.read_json("audit.json")
+    classes = tuple(audit["classes"])
+    labels, rows = labels_and_rows(table, classes, audit["cross_fitted"])
+    held_out = rows["calibrate"]
+    predictions = predict_table(predictor, table.iloc[held_out])
+    return calibrate(recipe, classes, audit, predictions, labels[held_out], table.iloc[rows["train"]])
 
 
 def evaluate(
