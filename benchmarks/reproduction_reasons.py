@@ -57,18 +57,13 @@ def _collapsed(row: Row, results: Results) -> str:
     fallen = [seed for seed, value in judged.items() if value < _LEARNT * chance[seed]]
     if not fallen:
         return _swings(row, results)
-    course = {}
-    for seed, each in _column(results, row.ours, "accuracy").items():
-        if seed in fallen:
-            course[seed] = (
-                f"{max(each):.3f} at best, after epoch {each.index(max(each)) + 1}, and {each[-1]:.3f} at the end"
-            )
-    last = _each({seed: judged[seed] for seed in fallen}, _number)
+    best = {seed: max(each) for seed, each in _column(results, row.ours, "accuracy").items() if seed in fallen}
+    last = {seed: judged[seed] for seed in fallen}
     words = (
-        f"The network stops learning: its accuracy in training is {_each(course, str)}, and its balanced accuracy in "
-        f"validation {last} then, where a guess has {chance[fallen[0]]:.3f}. It says the commonest diagnoses of every "
-        "photograph. That happens to five convolutions without normalisation at Adam's usual rate; the project gives "
-        "neither rate nor seed."
+        f"The network hardly learns: its accuracy in training is never above {_each(best, _number)}, and its balanced "
+        f"accuracy in validation {_each(last, _number)} at the end, where a guess has {chance[fallen[0]]:.3f}: it says the "
+        "commonest diagnoses of every photograph. That happens to five convolutions without normalisation at Adam's "
+        "usual rate; the project gives neither rate nor seed."
     )
     others = {seed: judged[seed] for seed in judged if seed not in fallen}
     return words + (f" With other seeds it is {_each(others, _number)}." if others else " Other seeds are missing.")
