@@ -61,9 +61,9 @@ def _collapsed(row: Row, results: Results) -> str:
     last = {seed: judged[seed] for seed in fallen}
     words = (
         f"The network hardly learns: its accuracy in training is never above {_each(best, _number)}, and its balanced "
-        f"accuracy in validation {_each(last, _number)} at the end, where a guess has {chance[fallen[0]]:.3f}: it says the "
-        "commonest diagnoses of every photograph. That happens to five convolutions without normalisation at Adam's "
-        "usual rate; the project gives neither rate nor seed."
+        f"accuracy in validation {_each(last, _number)} at the end, where a guess has {chance[fallen[0]]:.3f}: it says "
+        "the commonest diagnoses of every photograph. That happens to five convolutions without normalisation at "
+        "Adam's usual rate; the project gives neither rate nor seed."
     )
     others = {seed: judged[seed] for seed in judged if seed not in fallen}
     return words + (f" With other seeds it is {_each(others, _number)}." if others else " Other seeds are missing.")
