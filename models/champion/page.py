@@ -39,7 +39,7 @@ PAGES = {"readme": ROOT / "README.md", "page": ROOT / "docs" / "champion.md"}
 PICTURE = ROOT / "docs" / "pictures" / "champion.png"
 CARD = ROOT / "docs" / "champion_card.md"
 _CARD = "<!-- The card of the shipped model, copied from its distribution by python -m models.champion.page. -->\n\n"
-_MARK = "<!-- {name}: written by python -m models.champion.page -->"
+_MARK = "<!-- {name}: written by python -m {module} -->"
 _END = "<!-- end -->"
 
 
@@ -252,14 +252,14 @@ def blocks(
     }
 
 
-def filled(text: str, written: Mapping[str, str]) -> str:
-    """Return a page with its marked blocks written anew.
+def filled(text: str, written: Mapping[str, str], module: str = "models.champion.page") -> str:
+    """Return a page with its marked blocks, those that the module writes, written anew.
 
     Raises:
         ValueError: When a mark is missing.
     """
     for name, block in written.items():
-        mark = _MARK.format(name=name)
+        mark = _MARK.format(name=name, module=module)
         if mark not in text:
             raise ValueError(f"The mark {mark} is missing.")
         before, rest = text.split(mark, 1)
