@@ -65,6 +65,12 @@ def results(evaluation: Mapping[str, Any], tried: Sequence[Mapping[str, Any]]) -
     less = signed({**colour["difference"]["melanoma_auc_within"], "mean": 0}, 2)
     beaten = f"{shown(colour['melanoma_auc_within'])}; the model's less this {less}"
     lines.append(f"| the same by colour alone (histogram, logistic regression) | {n:,} | {positive} | {beaten} | | |")
+    excised = part["subgroups"]["confirmed_by"]["histo"]
+    scores = [shown(excised[key]) for key in ("auc", "sensitivity", "specificity")]
+    lines.append(
+        f"| of all these, diagnoses that histology confirmed | {excised['n']} | {excised['n_positive']} | "
+        f"{' | '.join(scores)} |"
+    )
     for kind, one in part["benign"].items():
         told = shown(one["melanoma_specificity"])
         lines.append(f"| benign lesions, confirmed by {_CONFIRMED.get(kind, kind)} | {one['n']:,} | 0 | | | {told} |")
@@ -268,7 +274,7 @@ def filled(text: str, written: Mapping[str, str], module: str = "models.champion
 
 
 def drawn(evaluation: Mapping[str, Any], target: Path) -> None:
-    """Draw ROC and reliability of the closed photographs side by side."""
+    """Draw ROC, reliability and decision curve of the closed photographs side by side."""
     part = evaluation["parts"]["test"]
     melanoma, calibration = part["groups"]["melanoma"], part["calibration"]["melanoma"]
     stamp = f"{part['n_images']:,} closed photographs, sources joined"
@@ -281,8 +287,14 @@ def drawn(evaluation: Mapping[str, Any], target: Path) -> None:
     reliability = figures.reliability(
         calibration["reliability"], slope=calibration["slope"], intercept=calibration["intercept"], stamp=stamp
     )
+    useful = figures.decision_curve(
+        melanoma["decision_curve"],
+        threshold=melanoma["operating_points"]["screening"]["threshold"],
+        n=part["n_images"],
+        stamp=stamp,
+    )
     pictures = []
-    for figure in (roc, reliability):
+    for figure in (roc, reliability, useful):
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
         pictures.append(Image.open(buffer).convert("RGB"))

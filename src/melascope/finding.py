@@ -50,6 +50,9 @@ class OperatingPointUsed:
         aim: What the threshold was chosen for: a `sensitivity`, a `specificity`, or Youden's index (`youden`).
         target: The sensitivity or specificity aimed at; None for Youden's index, or where it is not known.
         chosen_on: Whether the threshold was chosen on `photographs` or on `lesions`.
+        prevalence: Of melanoma where the model is used, as it was stated; None where it was not, and for other groups.
+        ppv: The share of alerts that are melanomas at that prevalence; the interval joins the ends of both above.
+        npv: The share of missing alerts that are none.
     """
 
     name: str
@@ -62,6 +65,9 @@ class OperatingPointUsed:
     aim: Aim = "sensitivity"
     target: float | None = None
     chosen_on: str = "photographs"
+    prevalence: float | None = None
+    ppv: Measured | None = None
+    npv: Measured | None = None
 
 
 @dataclass(frozen=True)

@@ -168,11 +168,39 @@ def test_screening_decides_unless_another_point_is_asked_for() -> None:
     ruled_in = Decider.of(decision, operating_point="rule-in").judge(p)
     assert ruled_in.decision == "no_alert"
     assert any("rules nothing out" in reason for reason in ruled_in.reasons)
-    assert any("specificity is a target, not assured" in reason for reason in ruled_in.reasons)
+    assert any("chosen for a specificity of" in reason for reason in ruled_in.reasons)
     with pytest.raises(BundleError, match='no operating point "screen"; it has screening, balanced, rule-in'):
         Decider.of(decision, operating_point="screen")
     with pytest.raises(BundleError, match="nor any other"):
         Decider.of(tiny.decision(operating_points={}), operating_point="balanced")
+
+
+def test_at_a_stated_prevalence_findings_say_what_an_alert_means() -> None:
+    decider = Decider.of(tiny.decision(), prevalence=0.02)
+    point, other = decider.points["melanoma"], decider.points["malignant"]
+    found, passed = point.sensitivity, point.specificity
+    # Bayes, of 10,000 lesions: 200 melanomas.
+    true, false = 200 * found.value, 9800 * (1 - passed.value)
+    missed, cleared = 200 * (1 - found.value), 9800 * passed.value
+    assert point.prevalence == 0.02
+    assert point.ppv.value == pytest.approx(true / (true + false))
+    assert point.npv.value == pytest.approx(cleared / (cleared + missed))
+    true, false = 200 * found.low, 9800 * (1 - passed.low)
+    assert point.ppv.low == pytest.approx(true / (true + false))
+    assert point.ppv.low < point.ppv.value < point.ppv.high
+    assert point.ppv.n == found.n + passed.n
+    # A stated prevalence is of melanoma.
+    assert other.prevalence is other.ppv is other.npv is None
+    assert Decider.of(tiny.decision()).points["melanoma"].ppv is None
+    for impossible in (0.0, 1.0, 2.0):
+        with pytest.raises(ValueError, match="lies between 0 and 1"):
+            Decider.of(tiny.decision(), prevalence=impossible)
+
+
+def test_what_too_few_calibrated_is_always_possible() -> None:
+    rule = {"coverage": 0.9, "quantiles": [0.5, None, 0.5, 0.5]}
+    assert Decider.of(tiny.decision(prediction_set=rule)).always_possible == (tiny.CLASSES[1],)
+    assert Decider.of(tiny.decision(prediction_set=None)).always_possible == ()
 
 
 def test_a_group_without_the_point_asked_for_keeps_its_own() -> None:

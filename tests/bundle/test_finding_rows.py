@@ -11,7 +11,7 @@ from melascope.bundle.rows import columns, kind, row
 from melascope.finding import Finding, Model, OperatingPointUsed
 
 MODEL = Model("tiny", "1", "0" * 64)
-RULE = Decider.of(tiny.decision())
+RULE = Decider.of(tiny.decision(), prevalence=0.02)
 POOR = {"score": 0.2, "problems": [{"kind": "blur", "severity": 1.0, "sentence": "It is blurred."}]}
 HAIRY = {"score": 0.8, "problems": [{"kind": "hair", "severity": 0.3, "sentence": "Hair covers the skin."}]}
 
@@ -52,7 +52,12 @@ SAME: dict[str, tuple[str, ...] | str] = {
     "probabilities": tuple(f"p_{code}" for code in tiny.CLASSES),
     "operating_point": (
         "operating_point", "group", "threshold", "assured", "measured_on", "aim", "target", "threshold_chosen_on",
-        *(f"{score}{end}" for score in ("sensitivity", "specificity") for end in ("", "_low", "_high", "_n")),
+        "prevalence",
+        *(
+            f"{score}{end}"
+            for score in ("sensitivity", "specificity", "ppv", "npv")
+            for end in ("", "_low", "_high", "_n")
+        ),
     ),
     "novelty": ("novelty", "novelty_outside"),
     "quality": ("quality", "quality_problems"),

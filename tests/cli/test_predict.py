@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import importlib.metadata
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -17,6 +19,7 @@ from tests import tiny_bundle as tiny
 
 from melascope.bundle import Bundle, Predictor
 from melascope.bundle.neighbours import make
+from melascope.bundle.trained_on import TrainedOn
 from melascope.cli.main import main
 from melascope.cli.outputs import safe_cell, whole
 from melascope.cli.tables import findings_table, first_choices, possible
@@ -215,9 +218,9 @@ def test_heat_maps_that_show_no_place_are_told_once(predict, photos: Path, tmp_p
     blind = tiny.bundle(tmp_path / "blind.melascope", onnx=tiny.network(gain=0.0)).path
     said = predict(photos, "--heatmaps", tmp_path / "maps", model=blind)
     assert said.code == 0
-    assert said.err.count("3 of 3 heat maps are empty: the melanoma risk is far below") == 1
+    assert said.err.count("3 of 3 heat maps are empty or faint: the melanoma risk is below") == 1
     one = predict(next(photos.glob("*.jpg")), "--heatmaps", tmp_path / "maps", model=blind)
-    assert "The heat map is empty: the melanoma risk is far below" in one.err
+    assert "The heat map is empty or faint: the melanoma risk is below" in one.err
     assert "empty" not in predict(photos, model=blind).err
 
 
@@ -399,6 +402,28 @@ def test_the_command_and_python_say_the_same(predict, photos: Path, bundle: Bund
             assert one["probabilities"] == pytest.approx(other["probabilities"], abs=1e-3)
 
 
+def test_a_stated_prevalence_says_what_an_alert_means(predict, photos: Path, tmp_path: Path) -> None:
+    assert "Where" not in predict(photos).out
+    out = predict(photos, "--prevalence", "0.02").out
+    assert re.search(
+        r"Where 2.0 % of the lesions are melanomas, [\d.]+ % of those that alert on melanoma risk are", out
+    )
+    point = json.loads(predict(photos, "--prevalence", "0.02", "--json").out.splitlines()[0])["operating_point"]
+    assert (point["prevalence"] == 0.02) == (point["group"] == "melanoma")
+    for impossible in ("0", "1", "2"):
+        assert predict(photos, "--prevalence", impossible).code == 2
+
+
+def test_photographs_that_the_model_learnt_from_are_told(predict, photos: Path, tmp_path: Path) -> None:
+    files = sorted(photos.glob("*.jpg"))
+    known = TrainedOn.of([hashlib.sha256(file.read_bytes()).hexdigest() for file in files[:2]])
+    model = tiny.bundle(tmp_path / "taught.melascope", trained_on=known).path
+    said = predict(photos, model=model)
+    assert "2 photographs are some that the model learnt from" in said.err
+    assert "learnt from" not in predict(files[2], model=model).err
+    assert "1 photograph is one that the model learnt from" in predict(files[0], model=model).err
+
+
 def test_another_operating_point(predict, photos: Path, tmp_path: Path) -> None:
     points = tiny.decision()["operating_points"]
     named = {
@@ -409,7 +434,7 @@ def test_another_operating_point(predict, photos: Path, tmp_path: Path) -> None:
     said = predict(photos, "--operating-point", "rule-in", model=model)
     assert said.code == 0
     assert "Operating point: rule-in." in said.out
-    assert "the specificity is assured" in said.out
+    assert "chosen for a specificity of 95 %, assured" in said.out
     said = predict(photos, "--operating-point", "best", model=model)
     assert said.code == 2
     assert "it has screening, rule-in" in said.err
@@ -468,13 +493,16 @@ def test_the_prediction_set_is_shown_where_there_is_room(predict, photos: Path, 
     assert "Possible" not in [column.header for column in findings_table(findings, 80).columns]
     assert possible(findings, 80) == possible(findings[2:]) == []
     (line,) = possible(findings)
-    assert "At least 90 % of the photographs of each diagnosis" in line
-    assert "an average, which holds if photographs are like the calibration ones" in line
+    assert "the diagnosis of 90 % of the photographs of each diagnosis" in line
+    assert "on average and if photographs are like the calibration ones" in line
     # Neither a long name nor the codes of neighbours push a column over the edge.
     similar = tuple({"diagnosis": "NV"} for _ in range(5))
     page = Console(width=80, file=io.StringIO())
     page.print(findings_table([replace(f, neighbours=similar, lesion_id=None) for f in findings], 80))
     assert page.file.getvalue().count("NV") >= 3 * 5  # type: ignore[attr-defined]
+    assert "always named" not in line
+    assert possible(findings, always=["DF"])[0] == f"{line} DF is always named: too few calibrated it."
+    assert possible(findings, always=["DF", "AK"])[0].endswith("DF, AK are always named: too few calibrated them.")
     assert line in predict(photos).out
     assert (
         "It was set on single photographs." in predict(photos, "--table", lesions_csv(tmp_path), "--by", "lesion").out

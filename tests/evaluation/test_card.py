@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import json
 import re
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from melascope.evaluation import evaluate
+from melascope.evaluation import card_groups, evaluate
 from melascope.evaluation.card import gathered, model_card
 from melascope.evaluation.card_cells import cell
 from melascope.evaluation.card_checklists import BESIDE, anchor
@@ -180,6 +181,25 @@ def test_predictive_values_follow_from_the_prevalence(card: str, metrics: dict[s
     found, passed = point["sensitivity"]["value"], point["specificity"]["value"]
     ppv = found * 0.05 / (found * 0.05 + (1 - passed) * 0.95)
     assert f"| `screening` | 5% | {ppv:.1%} (" in section(card, "Results")
+
+
+def test_the_decision_curve_is_told_at_some_risks(card: str, metrics: dict[str, Any]) -> None:
+    told = section(card, "Decision curve")
+    curve = metrics["parts"]["test"]["groups"]["melanoma"]["decision_curve"]
+    at = curve["threshold"].index(0.1)
+    own, low, high, everybody = (1000 * curve[key][at] for key in ("model", "low", "high", "everybody"))
+    assert f"| 10% | {own:.0f} ({low:.0f} to {high:.0f}) | {everybody:.0f} |" in told
+    assert ("as asked for" in told) == curve["stated"]
+
+
+def test_unknown_ids_and_rare_values_are_told(metrics: dict[str, Any]) -> None:
+    part = copy.deepcopy(metrics["parts"]["test"])
+    part["missing"]["patient_id"] = {"missing": part["n_images"], "of": part["n_images"]}
+    (rarest, *_) = part["subgroups"]["source"]
+    gone = part["subgroups"]["source"].pop(rarest)["n"]
+    text = "\n".join(card_groups.subgroups(part))
+    assert f"patient id {part['n_images']:,}" in text
+    assert f"Of rarer values, which have no row above: source {gone}" in text
 
 
 def test_predictive_values_need_ten_melanomas(judged: Judged) -> None:

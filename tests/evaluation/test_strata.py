@@ -8,8 +8,10 @@ import pytest
 
 from melascope import diagnosis
 from melascope.evaluation import all_of, evaluate
+from melascope.evaluation.card_cells import cell
 from melascope.evaluation.card_groups import baselines, subgroups, within_source
 from melascope.evaluation.findings import remarks
+from melascope.reports import wording
 from melascope.statistics import auc, auc_within
 
 Judged = tuple[pd.DataFrame, dict[str, Any]]
@@ -34,6 +36,32 @@ def test_the_auc_within_a_source_counts_only_pairs_of_one_source(judged: Judged,
     assert found["auc"]["low"] <= found["auc"]["value"] <= found["auc"]["high"]
     assert set(found["sources"]) == set(rows["source"].dropna().unique())
     assert "AUC over pairs of one source" in within_source(part)[1]
+
+
+def test_lesions_too_are_ranked_within_their_source(judged: Judged) -> None:
+    told, decision = judged
+    frame = told.assign(lesion_id=[f"L{row // 2}" for row in range(len(told))])
+    # Both photographs of a lesion are of one source and one diagnosis.
+    for column in ("source", "diagnosis", "part"):
+        frame[column] = frame.groupby("lesion_id")[column].transform("first")
+    part = evaluate(frame, decision, draws=50)["parts"]["test"]
+    mean = frame[frame["part"] == "test"].groupby("lesion_id").agg(
+        p=("p_MEL", "mean"), source=("source", "first"), diagnosis=("diagnosis", "first")
+    )  # fmt: skip
+    found = part["per_lesion"]["within_source"]["melanoma"]
+    kept = mean[mean["source"].isin(found["sources"])]
+    wanted = auc_within(kept["p"], kept["diagnosis"] == "MEL", kept["source"])
+    assert found["auc"]["n"] == len(kept)
+    assert found["auc"]["value"] == pytest.approx(float(wanted))
+    assert "Per lesion: melanoma" in within_source(part)[1]
+
+
+def test_few_lesions_are_not_judged_however_many_photographs_they_have() -> None:
+    estimate = {"value": 0.25, "low": 0.06, "high": 0.64, "n": 12}
+    assert cell(estimate).startswith("0.25")
+    assert cell({**estimate, "groups": 6}) == "too few to judge"
+    assert wording.too_few({**estimate, "groups": 6})
+    assert not wording.too_few({**estimate, "groups": 10})
 
 
 def test_a_source_that_tells_the_class_raises_no_auc_within() -> None:

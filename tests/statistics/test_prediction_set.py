@@ -23,7 +23,13 @@ def test_one_photograph_per_lesion() -> None:
 
 
 def test_null_in_a_decision_means_always() -> None:
-    assert s.members(np.array([[0.0, 0.3]]), [None, 0.5]).tolist() == [[True, False]]
+    assert s.members(np.array([[0.0, 0.3, 0.7]]), [None, 0.5, 0.5]).tolist() == [[True, False, True]]
+
+
+def test_the_most_probable_class_is_never_left_out() -> None:
+    # The first class is told with .7 or more nine times in ten; at .5 nothing else is as likely all the same.
+    assert s.members(np.array([[0.5, 0.4, 0.1]]), [0.3, 0.7, 0.7]).tolist() == [[True, True, False]]
+    assert s.members(np.array([[0.5, 0.5]]), [0.1, 0.1]).tolist() == [[True, True]]
 
 
 def test_coverage_holds_for_every_class() -> None:

@@ -53,6 +53,7 @@ def predict(
     progress: Progress = silent,
     quality: bool = True,
     neighbours: int = 5,
+    prevalence: float | None = None,
 ) -> pd.DataFrame:
     """Return what a model says about photographs, one row each.
 
@@ -64,6 +65,7 @@ def predict(
         progress: Called with the stage `predicting`.
         quality: Whether the photographs' quality is judged, and too poor ones are referred.
         neighbours: How many similar photographs of known diagnosis are named, where the model knows any.
+        prevalence: Of melanoma where the model is used, in (0, 1): rows then have PPV and NPV.
 
     Returns:
         The columns of `Finding`, flat: `path`, `status`, `error`, `decision`,
@@ -82,7 +84,7 @@ def predict(
 
     files = find([paths] if isinstance(paths, (str, os.PathLike)) else paths).files
     model = bundle if bundle is not None else default_bundle()
-    predictor = Predictor(model, threads, quality=quality, neighbours=neighbours)
+    predictor = Predictor(model, threads, quality=quality, neighbours=neighbours, prevalence=prevalence)
     writer = OverlayWriter(heatmaps, predictor.bundle.geometry, files) if heatmaps is not None else None
     rows = []
     for done, finding in enumerate(predictor.predict(files, heatmaps=writer is not None), 1):

@@ -20,6 +20,7 @@ from melascope import diagnosis
 from melascope.bundle import decision_file as checked
 from melascope.bundle.decision_file import RISKS
 from melascope.bundle.doubts import doubts
+from melascope.bundle.predictive import stated
 from melascope.errors import BundleError
 from melascope.finding import Decision, OperatingPointUsed
 from melascope.statistics.operating_point import SCREENING
@@ -29,7 +30,9 @@ from melascope.statistics.scaling import Scaling
 
 __all__ = ["SCREENING", "Decider", "Verdict", "percent"]
 
-_NOT_ASSURED = "Its {aim} is a target, not assured: its lower 95 % bound on calibration stays below it."
+_NOT_ASSURED = (
+    "The threshold was chosen for {aim}, which is not assured: the lower 95 % bound on calibration stays below that."
+)
 _BALANCED = "This operating point balances sensitivity and specificity; neither is assured."
 _RULES_IN = "At this operating point a missing alert rules nothing out: it aims at few false alarms."
 
@@ -85,6 +88,7 @@ class Decider:
         decision: Mapping[str, Any],
         evaluation: Mapping[str, Any] | None = None,
         operating_point: str | None = None,
+        prevalence: float | None = None,
     ) -> Decider:
         """Check `decision.json` and take the measured sensitivity and specificity from the evaluation's test part.
 
@@ -92,9 +96,11 @@ class Decider:
             decision: The content of `decision.json`.
             evaluation: The content of `metrics.json`, or None.
             operating_point: Its name; None for `screening`. A group that lacks it keeps its own.
+            prevalence: Of melanoma where the model is used, for PPV and NPV; None where it is not known.
 
         Raises:
             BundleError: When anything in it is missing or impossible; the sentence says what.
+            ValueError: When the prevalence is not in (0, 1).
         """
         classes = checked.check_names(decision)
         checked.check_geometry(decision.get("geometry"))
@@ -109,6 +115,10 @@ class Decider:
         lesion_points, lesion_reason = checked.lesion_points(
             decision.get("lesion_operating_points"), points, checked.dig(tested, "per_lesion"), operating_point
         )
+        if prevalence is not None:
+            points, lesion_points = (
+                {g: stated(p, prevalence) for g, p in of.items()} for of in (points, lesion_points)
+            )
         return cls(
             classes=classes,
             calibration=calibration,
@@ -183,6 +193,11 @@ class Decider:
             doubts=doubted,
         )
 
+    @property
+    def always_possible(self) -> tuple[str, ...]:
+        """The diagnoses that are in every prediction set, since too few lesions calibrated them."""
+        return tuple(c for c, limit in zip(self.classes, self.quantiles or (), strict=False) if limit is None)
+
     def _risk(self, probabilities: np.ndarray, group: str) -> float | None:
         if not diagnosis.GROUPS[group].intersection(self.classes):
             return None
@@ -216,5 +231,6 @@ def _about(point: OperatingPointUsed, alerts: bool) -> list[str]:
     """Return what must be known of the operating point itself."""
     if point.aim == "youden":
         return [_BALANCED]
-    told = [] if point.assured else [_NOT_ASSURED.format(aim=point.aim)]
+    aim = f"a {point.aim}" + ("" if point.target is None else f" of {percent(point.target)}")
+    told = [] if point.assured else [_NOT_ASSURED.format(aim=aim)]
     return told if alerts or point.aim == "sensitivity" else [_RULES_IN, *told]

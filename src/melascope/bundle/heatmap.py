@@ -81,6 +81,11 @@ def is_empty(heat: np.ndarray) -> bool:
     return float(heat.max(initial=0.0)) <= _FAINT
 
 
+def is_faint(heat: np.ndarray) -> bool:
+    """Return whether a heat map `(h', w')` is empty or so pale that it has not one line of equal heat."""
+    return float(heat.max(initial=0.0)) < _CONTOURS[0]
+
+
 def is_flat(heat: np.ndarray) -> bool:
     """Return whether no place of a heat map `(h', w')` stands out from the others."""
     return float(np.ptp(heat)) < _FLAT

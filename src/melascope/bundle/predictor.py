@@ -71,9 +71,11 @@ class Predictor:
         quality: Whether findings say how good the photograph is, and too poor a one is referred. It takes
             its own time: docs/quality.md says how much.
         neighbours: How many similar photographs of known diagnosis a finding names, where the bundle knows any.
+        prevalence: Of melanoma where the model is used, in (0, 1): findings then say PPV and NPV.
 
     Raises:
         BundleError: When the bundle is refused, or has no such operating point.
+        ValueError: When the prevalence is not in (0, 1).
 
     Example:
         >>> for finding in Predictor("RUN/model.melascope").predict(["lesion.jpg"]):
@@ -89,10 +91,11 @@ class Predictor:
         operating_point: str | None = None,
         quality: bool = True,
         neighbours: int = 5,
+        prevalence: float | None = None,
     ) -> None:
         self.quality, self.neighbours = quality, neighbours
         self.bundle = bundle if isinstance(bundle, Bundle) else load(bundle)
-        self.decider = Decider.of(self.bundle.decision, self.bundle.evaluation, operating_point)
+        self.decider = Decider.of(self.bundle.decision, self.bundle.evaluation, operating_point, prevalence)
         self.engine = Engine(self.bundle.onnx, threads, precision, batch_size)
         self.model = Model(self.bundle.decision["name"], self.bundle.decision["version"], self.bundle.identity)
         self.classes = self.decider.classes

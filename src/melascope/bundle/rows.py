@@ -21,8 +21,9 @@ _TEXT = (
     "diagnosis",
 )
 _RISKS = ("melanoma_risk", "malignancy_risk")
-_ESTIMATES = tuple(f"{score}{end}" for score in ("sensitivity", "specificity") for end in ("", "_low", "_high", "_n"))
-MEASURED = (*_ESTIMATES, "measured_on", "aim", "target")
+_SCORES = ("sensitivity", "specificity", "ppv", "npv")
+_ESTIMATES = tuple(f"{score}{end}" for score in _SCORES for end in ("", "_low", "_high", "_n"))
+MEASURED = (*_ESTIMATES, "measured_on", "aim", "target", "prevalence")
 """The columns of how good an operating point is, and what it aims at."""
 _POINT = ("operating_point", "group", "threshold", "assured", *MEASURED, "threshold_chosen_on")
 LOOKS: Mapping[str, type] = {
@@ -39,7 +40,9 @@ LOOKS: Mapping[str, type] = {
 }
 """The columns of what a photograph looks like and whom it shows, and what each holds."""
 _REST = ("prediction_set", "coverage", *LOOKS, "model", "model_version", "model_sha256")
-_NUMBERS = frozenset((*_RISKS, "threshold", "target", "coverage", *(e for e in _ESTIMATES if not e.endswith("_n"))))
+_NUMBERS = frozenset(
+    (*_RISKS, "threshold", "target", "prevalence", "coverage", *(e for e in _ESTIMATES if not e.endswith("_n")))
+)
 
 
 def columns(classes: Sequence[str]) -> list[str]:
@@ -94,11 +97,11 @@ def row(finding: Finding, classes: Sequence[str]) -> dict[str, Any]:
 def measurements(point: OperatingPointUsed | None) -> dict[str, Any]:
     """Return the columns `MEASURED` of an operating point."""
     return {
-        **_estimate("sensitivity", point.sensitivity if point else None),
-        **_estimate("specificity", point.specificity if point else None),
+        **{key: cell for score in _SCORES for key, cell in _estimate(score, getattr(point, score, None)).items()},
         "measured_on": point.measured_on if point else None,
         "aim": point.aim if point else None,
         "target": point.target if point else None,
+        "prevalence": point.prevalence if point else None,
     }
 
 

@@ -69,6 +69,11 @@ class TrainedOn:
         """How many photographs the model was trained on."""
         return len(self.sha256)
 
+    @property
+    def digests(self) -> frozenset[bytes]:
+        """The sha256 of each of them."""
+        return frozenset(row.tobytes() for row in self.sha256)
+
     def contains(
         self, sha256: Sequence[str | None], perceptual: np.ndarray | None = None, distance: int = 0
     ) -> np.ndarray:
@@ -82,7 +87,7 @@ class TrainedOn:
         Returns:
             `(m,)` bool.
         """
-        known = {row.tobytes() for row in self.sha256}
+        known = self.digests
         found = np.array([digest is not None and bytes.fromhex(digest) in known for digest in sha256], bool)
         if perceptual is not None and self.perceptual is not None and len(self.perceptual):
             found |= self.nearest(perceptual) <= distance

@@ -19,11 +19,16 @@ from melascope.counted import plural
 
 if TYPE_CHECKING:
     from melascope.bundle import OverlayWriter, PrecisionCheck, Predictor, StripWriter
+    from melascope.bundle.trained_on import TrainedOn
     from melascope.finding import Finding
     from melascope.progress import Progress
 
 _WIDTH_OF_FILES = 160
 FOOTER = "Research use only; not a medical device."
+_HEAT = (
+    "Heat maps in {folder}: what speaks for melanoma, and for no other cancer; from violet over blue and green to "
+    "yellow, with lines at a quarter, a half and three quarters of full heat."
+)
 
 
 @click.command()
@@ -46,6 +51,12 @@ FOOTER = "Research use only; not a medical device."
     "point",
     metavar="NAME",
     help="screening (the default), balanced or rule-in, where the model has it.",
+)
+@click.option(
+    "--prevalence",
+    metavar="SHARE",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Of melanoma where you use it, such as 0.02: says what an alert, and a missing one, mean there.",
 )
 @click.option(
     "--format", "form", type=click.Choice(FORMATS), help="By default what --out ends in, else a table for people."
@@ -93,6 +104,7 @@ def predict(
     table: Path | None,
     by: str,
     point: str | None,
+    prevalence: float | None,
     form: str | None,
     as_json: bool,
     out: Path | None,
@@ -129,7 +141,10 @@ def predict(
     about = read_about(table) if table is not None else None
     found = find(paths)
     model = bundle if bundle is not None else default_bundle()
-    look = partial(Predictor, threads=threads, batch_size=batch_size, operating_point=point, quality=not no_quality)
+    look = partial(
+        Predictor, threads=threads, batch_size=batch_size, operating_point=point, quality=not no_quality,
+        prevalence=prevalence,
+    )  # fmt: skip
     predictor = look(model, precision=precision, neighbours=neighbours)  # type: ignore[arg-type]
     overlays = None
     if heatmaps is not None and not predictor.has_heatmap:
@@ -146,7 +161,7 @@ def predict(
         console.warn(note)
 
     check = PrecisionCheck(predictor.decider) if precision == "bf16" else None
-    tally = _Tally(about or {})
+    tally = _Tally(about or {}, predictor.bundle.trained_on)
     maps = _Maps()
     with console.progress() as progress:
         findings = tally.counted(_findings(predictor, found.files, about, by, overlays, maps, drawn, check, progress))
@@ -158,13 +173,16 @@ def predict(
                 for finding in told:
                     writer.write(finding)
     if form == "table":
-        _as_table(listed, predictor, by, out)
+        _as_table(listed, predictor, by, out, heatmaps if overlays is not None else None)
     if about is not None and not tally.named:
         console.warn(f"No photograph's image id is in {table}.")
     if tally.refused and form != "table":
         were = "was" if tally.refused == 1 else "were"
         all_of_them = plural(tally.all, "photograph")
         console.warn(f"{tally.refused:,} of {all_of_them} {were} refused; the column error says why.")
+    if tally.learnt:
+        are = plural(tally.learnt, "photograph is one", "photographs are some")
+        console.warn(f"{are} that the model learnt from: what it says of such tells nothing of how good it is.")
     for sentence in maps.sentences():
         console.warn(sentence)
     if drawn is not None and drawn.absent:
@@ -183,40 +201,41 @@ def predict(
 class _Tally:
     """Counts findings on their way."""
 
-    def __init__(self, about: Mapping[str, Any]) -> None:
-        self._about = about
-        self.all = self.refused = self.named = 0
+    def __init__(self, about: Mapping[str, Any], learnt: TrainedOn | None) -> None:
+        self._about, self._learnt = about, learnt.digests if learnt is not None else frozenset()
+        self.all = self.refused = self.named = self.learnt = 0
 
     def counted(self, findings: Iterator[Finding]) -> Iterator[Finding]:
         for finding in findings:
             self.all += 1
             self.refused += finding.status == "refused"
             self.named += finding.image_id in self._about
+            self.learnt += finding.sha256 is not None and bytes.fromhex(finding.sha256) in self._learnt
             yield finding
 
 
 class _Maps:
-    """Counts heat maps that show no place, so that they need not be looked through."""
+    """Counts heat maps that show hardly anything, so that they need not be looked through."""
 
     def __init__(self) -> None:
-        self.all = self.empty = 0
+        self.all = self.faint = 0
 
     def add(self, finding: Finding) -> None:
-        from melascope.bundle.heatmap import is_empty
+        from melascope.bundle.heatmap import is_faint
 
         if finding.heatmap is None:
             return
         self.all += 1
-        self.empty += is_empty(finding.heatmap)
+        self.faint += is_faint(finding.heatmap)
 
     def sentences(self) -> list[str]:
-        if not self.empty:
+        if not self.faint:
             return []
-        why = "the melanoma risk is far below the threshold of an alert, or no place stands out."
+        why = "the melanoma risk is below the threshold of an alert, or no place stands out."
         if self.all == 1:
-            return [f"The heat map is empty: {why}"]
-        of = f"{self.empty:,} of {plural(self.all, 'heat map')}"
-        return [f"{of} {'is' if self.empty == 1 else 'are'} empty: {why}"]
+            return [f"The heat map is empty or faint: {why}"]
+        of = f"{self.faint:,} of {plural(self.all, 'heat map')}"
+        return [f"{of} {'is' if self.faint == 1 else 'are'} empty or faint: {why}"]
 
 
 def _form(form: str | None, as_json: bool, out: Path | None) -> str:
@@ -268,11 +287,12 @@ def _findings(
         yield finding
 
 
-def _as_table(findings: list[Any], predictor: Predictor, by: str, out: Path | None) -> None:
+def _as_table(findings: list[Any], predictor: Predictor, by: str, out: Path | None, maps: Path | None) -> None:
     decider = predictor.decider
     terminal = out is None and console.results.is_terminal
     width = console.results.width if terminal else None
-    below = [*doubted(findings), *possible(findings, width), *first_choices(findings)]
+    drawn = [_HEAT.format(folder=maps)] if maps is not None else []
+    below = [*drawn, *doubted(findings), *possible(findings, width, decider.always_possible), *first_choices(findings)]
     if by == "lesion":
         shown = lesions_table(findings, width)
         why = [decider.lesion_reason] if decider.lesion_reason else []

@@ -146,14 +146,30 @@ def rule(points: Iterable[OperatingPointUsed]) -> list[str]:
     for point in points:
         where = "on test photographs" if point.measured_on == "test" else "where the threshold was chosen (optimistic)"
         where = where.replace("photographs", point.chosen_on)
-        aim = "assured" if point.assured else "a target, not assured"
-        if point.aim != "sensitivity":
-            aim = "neither is assured" if point.aim == "youden" else f"the specificity is {aim}"
+        chosen = f"chosen for a {point.aim}{'' if point.target is None else f' of {percent(point.target)}'}"
+        aim = f"{chosen}, {'assured' if point.assured else 'which is not assured'}"
         lines.append(
             f"{named[point.group].capitalize()}: sensitivity {_estimate(point.sensitivity)}, "
-            f"specificity {_estimate(point.specificity)}, {where}; {aim}."
+            f"specificity {_estimate(point.specificity)}, {where}; "
+            f"{'neither is assured' if point.aim == 'youden' else aim}."
         )
+        lines += _at_prevalence(point)
     return lines
+
+
+def _at_prevalence(point: OperatingPointUsed) -> list[str]:
+    """Return what an alert means where melanoma is as frequent as was stated; none where nothing was."""
+    if point.prevalence is None:
+        return []
+    share = f"Where {percent(point.prevalence)} of the lesions are melanomas"
+    if point.ppv is None or point.npv is None:
+        return [f"{share}, it is not known what an alert means: nothing was measured."]
+    alerted = f"{percent(point.ppv.value)} of those that alert on melanoma risk are ({_span(point.ppv)})"
+    return [f"{share}, {alerted}, and {percent(point.npv.value)} of the others are not ({_span(point.npv)})."]
+
+
+def _span(measured: Measured) -> str:
+    return f"{percent(measured.low)} to {percent(measured.high)}".replace(" % to ", " to ")
 
 
 def doubted(findings: Iterable[Finding | LesionFinding]) -> list[str]:
@@ -173,17 +189,27 @@ def doubted(findings: Iterable[Finding | LesionFinding]) -> list[str]:
     return lines
 
 
-def possible(findings: Iterable[Finding | LesionFinding], width: int | None = None) -> list[str]:
-    """Return a line that says what the column of prediction sets promises; none where the table has no such column."""
+def possible(
+    findings: Iterable[Finding | LesionFinding], width: int | None = None, always: Sequence[str] = ()
+) -> list[str]:
+    """Return a line that says what the column of prediction sets promises; none where the table has no such column.
+
+    Args:
+        findings: In the order of the rows.
+        width: As for `findings_table`.
+        always: Diagnoses that are in every set.
+    """
     rows = list(findings)
     first = next((f for f in rows if f.coverage is not None), None)
     if first is None or first.coverage is None or not _shows_sets(rows, width):
         return []
     of_means = " It was set on single photographs." if isinstance(first, LesionFinding) else ""
+    named = f" {', '.join(always)} is always named: too few calibrated it." if len(always) == 1 else ""
+    named = f" {', '.join(always)} are always named: too few calibrated them." if len(always) > 1 else named
     return [
-        f"Possible: diagnoses that cannot be ruled out. At least {percent(first.coverage)} of the photographs of each "
-        "diagnosis have theirs among them: an average, which holds if photographs are like the calibration ones."
-        f"{of_means}"
+        f"Possible: made to name the diagnosis of {percent(first.coverage)} of the photographs of each diagnosis, on "
+        "average and if photographs are like the calibration ones. What is not named is not excluded."
+        f"{of_means}{named}"
     ]
 
 

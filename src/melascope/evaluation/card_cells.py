@@ -14,7 +14,7 @@ def cell(estimate: Mapping[str, Any] | None, digits: int = 2, few: bool = False,
     """Return an estimate as a cell: `0.69 (0.44 to 0.88), n = 16`, `too few to judge` or `not measurable`."""
     if not estimate or estimate["value"] is None:
         return "not measurable"
-    if few or estimate["n"] < FEW:
+    if few or min(estimate["n"], estimate.get("groups", FEW)) < FEW:
         return _FEW
     text = f"{estimate['value']:.{digits}f}"
     if estimate["low"] is not None:

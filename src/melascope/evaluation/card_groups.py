@@ -18,6 +18,7 @@ _COLUMNS = {
     "age_band": "age",
     "skin_tone": "skin tone, estimated",
 }
+_IDS = {"lesion_id": "lesion id", "patient_id": "patient id"}
 _NAMES = {
     "largest_class": "always the largest class",
     "colour_histogram": "colour alone",
@@ -56,14 +57,27 @@ def subgroups(part: Mapping[str, Any]) -> list[str]:
             name = f"{_COLUMNS.get(column, column.replace('_', ' '))}: {value}"
             lines.append(f"| {name} | {one['n']:,} ({one['n_positive']:,}) | " + " | ".join(scores) + " |")
     cells = part.get("missing") or {}
-    missing = {name: n["missing"] for name, n in cells.items() if name in (*_COLUMNS, "age") and n["missing"]}
+    asked = (*_COLUMNS, *_IDS, "age")
+    missing = {name: n["missing"] for name, n in cells.items() if name in asked and n["missing"]}
     lines += _gaps(part.get("gaps") or {})
     if missing:
-        told = ", ".join(f"{_COLUMNS.get(name, name)} {n:,}" for name, n in missing.items())
+        told = ", ".join(f"{(_COLUMNS | _IDS).get(name, name)} {n:,}" for name, n in missing.items())
         lines += ["", f"Not known, of {plural(part['n_images'], 'photograph')}: {told}."]
+    lines += _rare(part, cells)
     if "skin_tone" not in part["subgroups"]:
         lines += ["", "Skin tone was not judged: neither a measurement nor an estimate is in these data."]
     return [*lines, *_benign(part.get("benign") or {}), ""]
+
+
+def _rare(part: Mapping[str, Any], cells: Mapping[str, Any]) -> list[str]:
+    """Return how many photographs have a value that has no row, since others are more frequent."""
+    rare = {
+        name: part["n_images"] - cells[name]["missing"] - sum(one["n"] for one in values.values())
+        for name, values in part["subgroups"].items()
+        if name in cells
+    }
+    told = ", ".join(f"{_COLUMNS.get(name, name)} {n:,}" for name, n in rare.items() if n > 0)
+    return ["", f"Of rarer values, which have no row above: {told}."] if told else []
 
 
 def _benign(benign: Mapping[str, Any]) -> list[str]:
@@ -84,16 +98,20 @@ def _benign(benign: Mapping[str, Any]) -> list[str]:
 
 def within_source(part: Mapping[str, Any]) -> list[str]:
     """Return the AUCs over pairs of one source: over all pairs, what tells the source ranks too."""
-    found = part.get("within_source")
+    found, lesions = part.get("within_source"), (part.get("per_lesion") or {}).get("within_source")
     if not found:
         return []
-    told = [
-        f"{name} {cell(one['auc'])} ({', '.join(one['sources'])})"
-        if one["auc"]
-        else f"{name} not measurable: no source has lesions of both kinds"
-        for name, one in (("melanoma", found["melanoma"]), ("malignancy", found["malignant"]))
-    ]
-    return ["", f"AUC over pairs of one source, which no mark of a source can raise: {'; '.join(told)}."]
+
+    def told(found: Mapping[str, Any]) -> str:
+        return "; ".join(
+            f"{name} {cell(one['auc'])} ({', '.join(one['sources'])})"
+            if one["auc"]
+            else f"{name} not measurable: no source has lesions of both kinds"
+            for name, one in (("melanoma", found["melanoma"]), ("malignancy", found["malignant"]))
+        )
+
+    per_lesion = f". Per lesion: {told(lesions)}" if lesions else ""
+    return ["", f"AUC over pairs of one source, which no mark of a source can raise: {told(found)}{per_lesion}."]
 
 
 def _gaps(gaps: Mapping[str, Any]) -> list[str]:
@@ -155,6 +173,6 @@ def _of_shuffled(shuffled: Mapping[str, Any]) -> str:
     if area["low"] is not None and not area["low"] <= 0.5 <= area["high"]:
         text += (
             f" Its melanoma AUC is off one half ({shown(area)}): a network that learnt nothing ranks by some arbitrary "
-            "property of photographs, which may go with the diagnosis either way; several shuffles would tell."
+            "property of photographs, which may go with the diagnosis either way; one shuffle cannot tell more."
         )
     return text

@@ -15,6 +15,8 @@ from melascope.statistics.intervals import FEW
 
 PREVALENCES = (0.01, 0.05, 0.2)
 """Of melanoma, at which predictive values are given as examples: a population, a clinic, lesions worth excising."""
+REFERRED_FROM = (0.05, 0.1, 0.2)
+"""Risks of melanoma at which the decision curve is told."""
 _GROUPS = (("melanoma", "melanoma"), ("malignant", "malignancy"))
 
 
@@ -37,6 +39,7 @@ def results(metrics: Mapping[str, Any], decision: Mapping[str, Any]) -> list[str
         *_ranking(metrics, part, lesions),
         *_diagnoses(part),
         *_predictive(part),
+        *_decision_curve(part["groups"]["melanoma"].get("decision_curve")),
         *_calibration(part, lesions),
         *_sets(part, decision),
         *groups.subgroups(part),
@@ -205,6 +208,30 @@ def _predictive(part: Mapping[str, Any]) -> list[str]:
         "intervals, and hold only if sensitivity and specificity are the same there.",
         "",
     ]
+
+
+def _decision_curve(curve: Mapping[str, Any] | None) -> list[str]:
+    """Return some points of the decision curve: net benefits in melanomas found per 1,000 photographs."""
+    if not curve:
+        return []
+    where = "as asked for" if curve["stated"] else "its share among the judged"
+    lines = [
+        "### Decision curve",
+        "",
+        "Net benefit of referring by this model: melanomas found, less the needless referrals at the rate that one "
+        f"would exchange them for, per 1,000 photographs at a prevalence of {curve['prevalence']:.1%} ({where}); "
+        "referring nobody has 0.",
+        "",
+        "| one would refer from a risk of | by this model | everybody |",
+        "|---|---|---|",
+    ]
+    for wanted in REFERRED_FROM:
+        nearest = min(range(len(curve["threshold"])), key=lambda i: abs(curve["threshold"][i] - wanted))
+        own, low, high, all_of_them = (
+            1000 * _number(curve[key][nearest]) for key in ("model", "low", "high", "everybody")
+        )
+        lines.append(f"| {curve['threshold'][nearest]:.0%} | {own:.0f} ({low:.0f} to {high:.0f}) | {all_of_them:.0f} |")
+    return [*lines, ""]
 
 
 def _values(point: Mapping[str, Any], prevalence: float) -> list[tuple[float, float, float]]:

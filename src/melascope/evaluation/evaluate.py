@@ -21,8 +21,8 @@ from melascope.evaluation.decisions import decision_section
 from melascope.evaluation.measures import Scores, distinct
 from melascope.evaluation.predictions import Vocabulary, mark_trained_on, vocabulary
 from melascope.evaluation.record import PARTS
-from melascope.evaluation.sample import Sample, lesion_numbers, lesions, photographs
-from melascope.evaluation.strata import stratified_sections
+from melascope.evaluation.sample import Sample, lesion_numbers, lesion_rows, lesions, photographs
+from melascope.evaluation.strata import stratified_sections, within_source
 from melascope.evaluation.subgroups import subgroup_sections
 from melascope.progress import Progress, silent
 from melascope.statistics import deployed
@@ -259,5 +259,6 @@ class _Maker:
             "n_groups": distinct(one_each.groups),
             "threshold_chosen_on": "lesions" if own else "photographs",
             "draws": draws,
+            "within_source": within_source(one_each, seen.iloc[lesion_rows(sample, seen)], scores) if test else None,
             **self._judged(scores, calibrate, what="lesions"),
         }

@@ -139,11 +139,8 @@ def lesions(sample: Sample, frame: pd.DataFrame) -> tuple[Sample, dict[str, Any]
         frame: Their predictions, in the same order.
     """
     known = known_lesions(frame)
-    ids = frame["lesion_id"].astype("string").fillna("").to_numpy(dtype=object) if known.any() else np.array([])
-    names = [f"id:{ids[row]}" if known[row] else f"group:{sample.groups[row]}" for row in range(len(sample))]
-    first, lesion = np.unique(np.array(names, dtype=object).astype(str), return_index=True, return_inverse=True)[1:]
+    first, lesion, same = _by_lesion(sample, frame)
     size = np.bincount(lesion)
-    same = np.bincount(lesion, sample.y == sample.y[first][lesion]) == size
     one = sample.take(first)
 
     def mean(values: Array) -> Array:
@@ -162,6 +159,21 @@ def lesions(sample: Sample, frame: pd.DataFrame) -> tuple[Sample, dict[str, Any]
     )
     counts = {"known": int(known[first][same].sum()), "assumed": int((~known[first][same]).sum())}
     return averaged.take(same), {"n_lesions": counts, "conflicting_lesions": int((~same).sum())}
+
+
+def lesion_rows(sample: Sample, frame: pd.DataFrame) -> Array:
+    """Return one photograph of each of the lesions of `lesions`, `(m,)` row numbers in their order."""
+    first, _, same = _by_lesion(sample, frame)
+    return np.asarray(first[same])
+
+
+def _by_lesion(sample: Sample, frame: pd.DataFrame) -> tuple[Array, Array, Array]:
+    """Return each lesion's first photograph, each photograph's lesion, and whether a lesion bears one diagnosis."""
+    known = known_lesions(frame)
+    ids = frame["lesion_id"].astype("string").fillna("").to_numpy(dtype=object) if known.any() else np.array([])
+    names = [f"id:{ids[row]}" if known[row] else f"group:{sample.groups[row]}" for row in range(len(sample))]
+    first, lesion = np.unique(np.array(names, dtype=object).astype(str), return_index=True, return_inverse=True)[1:]
+    return first, lesion, np.bincount(lesion, sample.y == sample.y[first][lesion]) == np.bincount(lesion)
 
 
 def lesion_numbers(frame: pd.DataFrame, groups: Array) -> dict[str, int]:

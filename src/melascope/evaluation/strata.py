@@ -21,10 +21,9 @@ def stratified_sections(sample: Sample, frame: pd.DataFrame, scores: Scores) -> 
         frame: Their predictions, in the same order.
         scores: Of the sample; its draws are made again with the same seed.
     """
-    named = {name: _names(frame, name) for name in ("source", "confirmed_by")}
     return {
-        "within_source": _within_source(sample, named["source"], scores.draws, scores.seed),
-        "benign": _benign(sample, named["confirmed_by"], scores),
+        "within_source": within_source(sample, frame, scores),
+        "benign": _benign(sample, _names(frame, "confirmed_by"), scores),
     }
 
 
@@ -39,8 +38,15 @@ def with_both(truth: Array, sources: Array) -> list[str]:
     return [str(s) for s in np.unique(sources[sources != ""]) if 0 < truth[sources == s].sum() < (sources == s).sum()]
 
 
-def _within_source(sample: Sample, sources: Array, draws: int, seed: int) -> dict[str, Any] | None:
-    """Return per group of diagnoses the AUC over pairs of one source; None where fewer than two are known."""
+def within_source(sample: Sample, frame: pd.DataFrame, scores: Scores) -> dict[str, Any] | None:
+    """Return per group of diagnoses the AUC over pairs of one source; None where fewer than two sources are known.
+
+    Args:
+        sample: Photographs, or lesions.
+        frame: Their predictions, in the same order; of a lesion that of one of its photographs.
+        scores: Of the sample; its draws are made again with the same seed.
+    """
+    sources = _names(frame, "source")
     if len(np.unique(sources[sources != ""])) < 2:
         return None
     result: dict[str, Any] = {}
@@ -53,7 +59,7 @@ def _within_source(sample: Sample, sources: Array, draws: int, seed: int) -> dic
         risk, positive, source, groups = sample.risk[group][rows], truth[rows], sources[rows], sample.groups[rows]
         samples = bootstrap(
             lambda w, r=risk, y=positive, s=source: auc_within(r, y, s, w),  # type: ignore[misc]
-            groups, sample.y[rows], draws, seed, len(rows),
+            groups, sample.y[rows], scores.draws, scores.seed, len(rows),
         )  # fmt: skip
         fewer = min(distinct(groups, positive), distinct(groups, ~positive))
         found = interval(samples, float(auc_within(risk, positive, source)), len(rows), fewer)
@@ -89,4 +95,5 @@ def _specificity(alerted: Array, groups: Array, y: Array, scores: Scores) -> dic
     """Return the share of benign rows without an alert."""
     none = np.zeros(len(alerted), dtype=bool)
     samples = bootstrap(lambda w: rates(alerted, none, w)[1], groups, y, scores.draws, scores.seed, len(y))
-    return interval(samples, float(rates(alerted, none)[1]), len(y), distinct(groups)).to_json()
+    n_units = distinct(groups)
+    return {**interval(samples, float(rates(alerted, none)[1]), len(y), n_units).to_json(), "groups": n_units}

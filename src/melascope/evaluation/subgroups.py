@@ -103,7 +103,8 @@ def _subgroup(
     with_it, without = distinct(sample.groups, truth), distinct(sample.groups, ~truth)
 
     def estimate(score: str, rows: int, n_units: int, share: bool = True) -> dict[str, Any]:
-        return interval(samples[score], values[score], rows, n_units, proportion=share).to_json()
+        told = interval(samples[score], values[score], rows, n_units, proportion=share).to_json()
+        return {**told, "groups": n_units}
 
     positives = int(truth.sum())
     behind = {

@@ -115,18 +115,22 @@ def subgroups(metrics: Mapping[str, Any]) -> list[Any]:
 
 def _within(part: Mapping[str, Any]) -> list[Any]:
     """Return the AUCs over pairs of one source."""
-    found = part.get("within_source")
+    found, lesions = part.get("within_source"), (part.get("per_lesion") or {}).get("within_source")
     if not isinstance(found, Mapping):
         return []
-    told = [
-        f"{name} {wording.score(one.get('auc'))} (n = {wording.count(wording.cases(one.get('auc')))})"
-        if one.get("auc")
-        else f"{name} cannot be measured, as no source has lesions of both kinds"
-        for name, one in (
-            (name, found.get(key) or {}) for key, name in (("melanoma", "melanoma"), ("malignant", "malignancy"))
+
+    def told(found: Mapping[str, Any]) -> str:
+        return "; ".join(
+            f"{name} {wording.score(one.get('auc'))} (n = {wording.count(wording.cases(one.get('auc')))})"
+            if one.get("auc")
+            else f"{name} cannot be measured, as no source has lesions of both kinds"
+            for name, one in (
+                (name, found.get(key) or {}) for key, name in (("melanoma", "melanoma"), ("malignant", "malignancy"))
+            )
         )
-    ]
-    return [Text(f"AUC over pairs of one source, which no mark of a source can raise: {'; '.join(told)}.")]
+
+    per_lesion = f". Per lesion: {told(lesions)}" if isinstance(lesions, Mapping) else ""
+    return [Text(f"AUC over pairs of one source, which no mark of a source can raise: {told(found)}{per_lesion}.")]
 
 
 def _benign(part: Mapping[str, Any]) -> list[Any]:

@@ -50,9 +50,10 @@ def cases(estimate: Estimate | None) -> int | None:
 
 
 def too_few(estimate: Estimate | None) -> bool:
-    """Whether an estimate rests on fewer than ten cases."""
+    """Whether an estimate rests on fewer than ten cases, or on fewer than ten independent groups of them."""
     n = cases(estimate)
-    return n is not None and n < FEW
+    groups = number(estimate.get("groups")) if isinstance(estimate, Mapping) else math.nan
+    return (n is not None and n < FEW) or groups < FEW
 
 
 def known(estimate: Estimate | None) -> bool:

@@ -50,6 +50,12 @@ def quantiles(p: Array, y: Array, n_classes: int, coverage: float = 0.9, groups:
 
 
 def members(p: Array, limits: Sequence[float | None] | Array) -> Array:
-    """Return which classes are in each row's set, `(n, c)` bool; a limit of inf or None lets its class in always."""
+    """Return which classes are in each row's set, `(n, c)` bool; a limit of inf or None lets its class in always.
+
+    The most probable class is in it too, which covers more and never less: a
+    class that is mostly told with more certainty than here would be ruled out
+    where nothing else is as likely.
+    """
     bound = np.array([np.inf if limit is None else limit for limit in limits], dtype=float)
-    return np.asarray(1 - np.asarray(p, dtype=float) <= bound)
+    share = np.asarray(p, dtype=float)
+    return np.asarray((1 - share <= bound) | (share == share.max(axis=1, keepdims=True)))
