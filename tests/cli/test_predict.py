@@ -22,8 +22,8 @@ from melascope.bundle.neighbours import make
 from melascope.bundle.trained_on import TrainedOn
 from melascope.cli.main import main
 from melascope.cli.outputs import safe_cell, whole
-from melascope.cli.tables import findings_table, first_choices, possible
-from melascope.finding import Finding, Model
+from melascope.cli.tables import codes, findings_table, first_choices, of_quality, possible
+from melascope.finding import Finding, LesionFinding, Model
 
 
 @pytest.fixture(scope="module")
@@ -208,6 +208,8 @@ def test_heat_maps(predict, photos: Path, tmp_path: Path) -> None:
     said = predict(photos, "--heatmaps", tmp_path / "maps", model=near)
     assert said.code == 0
     assert len(list((tmp_path / "maps").glob("*.heatmap.jpg"))) == 3
+    assert f"Heat maps in {tmp_path / 'maps'}: what speaks for melanoma, and for no other cancer" in said.out
+    assert "Heat maps in" not in predict(photos, model=near).out
     assert "heat map" not in said.err
     # A second time into the photographs' own folder: no overlay of an overlay.
     predict(photos, "--heatmaps", photos)
@@ -412,6 +414,32 @@ def test_a_stated_prevalence_says_what_an_alert_means(predict, photos: Path, tmp
     assert (point["prevalence"] == 0.02) == (point["group"] == "melanoma")
     for impossible in ("0", "1", "2"):
         assert predict(photos, "--prevalence", impossible).code == 2
+
+
+def test_what_could_be_better_is_told_once(predict, photos: Path) -> None:
+    model = Model("m", "1", "0" * 64)
+    sentence = "Hair covers the skin."
+    hairy = {"score": 0.8, "problems": [{"kind": "hair", "severity": 0.3, "sentence": sentence}]}
+    good = Finding("good.jpg", None, "good", "ok", model, quality={"score": 1.0, "problems": []})
+    findings = [good, *(Finding(f"{i}.jpg", None, str(i), "ok", model, quality=hairy) for i in range(7))]
+    assert of_quality([good]) == of_quality([]) == []
+    *lines, last = of_quality(findings)
+    assert lines == [f"{i}.jpg: {sentence}" for i in range(5)]
+    assert last == "2 more photographs could be better; --format jsonl says how."
+    # Not what is a doubt already.
+    assert of_quality([replace(findings[1], doubts=(f"The photograph is too poor to be judged. {sentence}",))]) == []
+    lesion = LesionFinding("L1", tuple(findings[:2]), "ok", model)
+    assert of_quality([lesion]) == [f"0.jpg: {sentence}"]
+
+
+def test_codes_are_spelt_out_where_they_are_shown(predict, photos: Path) -> None:
+    model = Model("m", "1", "0" * 64)
+    found = Finding("a.jpg", None, "a", "ok", model, prediction_set=("NV", "MEL"), coverage=0.9)
+    assert codes([found]) == ["Codes: MEL melanoma, NV nevus."]
+    assert codes([found], 80) == []  # no room for sets
+    similar = replace(found, neighbours=({"diagnosis": "BCC"},))
+    assert codes([similar], 80) == ["Codes: BCC basal cell carcinoma."]
+    assert "Codes: " in predict(photos).out
 
 
 def test_photographs_that_the_model_learnt_from_are_told(predict, photos: Path, tmp_path: Path) -> None:

@@ -14,7 +14,16 @@ import click
 from melascope.cli import console
 from melascope.cli.about import read_about, unread_ages
 from melascope.cli.outputs import BY, ENDINGS, FORMATS, whole, writing
-from melascope.cli.tables import doubted, findings_table, first_choices, lesions_table, possible, rule
+from melascope.cli.tables import (
+    codes,
+    doubted,
+    findings_table,
+    first_choices,
+    lesions_table,
+    of_quality,
+    possible,
+    rule,
+)  # fmt: skip
 from melascope.counted import plural
 
 if TYPE_CHECKING:
@@ -292,7 +301,14 @@ def _as_table(findings: list[Any], predictor: Predictor, by: str, out: Path | No
     terminal = out is None and console.results.is_terminal
     width = console.results.width if terminal else None
     drawn = [_HEAT.format(folder=maps)] if maps is not None else []
-    below = [*drawn, *doubted(findings), *possible(findings, width, decider.always_possible), *first_choices(findings)]
+    below = [
+        *doubted(findings),
+        *of_quality(findings),
+        *drawn,
+        *codes(findings, width),
+        *possible(findings, width, decider.always_possible),
+        *first_choices(findings),
+    ]
     if by == "lesion":
         shown = lesions_table(findings, width)
         why = [decider.lesion_reason] if decider.lesion_reason else []

@@ -189,6 +189,32 @@ def doubted(findings: Iterable[Finding | LesionFinding]) -> list[str]:
     return lines
 
 
+def of_quality(findings: Iterable[Finding | LesionFinding]) -> list[str]:
+    """Return a line for each of the first photographs whose quality could be better, as far as no doubt says it."""
+    photographs = [one for f in findings for one in (f.findings if isinstance(f, LesionFinding) else (f,))]
+    said = {
+        number: [p["sentence"] for p in f.quality["problems"] if p["sentence"] not in " ".join(f.doubts)]
+        for number, f in enumerate(photographs)
+        if f.quality is not None
+    }
+    shown = [number for number, sentences in said.items() if sentences]
+    names = _names(photographs, [photographs[number] for number in shown[:_MOST_DOUBTED]])
+    lines = [f"{name}: {' '.join(said[number])}" for name, number in zip(names, shown, strict=False)]
+    more = len(shown) - len(lines)
+    if more:
+        lines.append(f"{plural(more, 'more photograph')} could be better; --format jsonl says how.")
+    return lines
+
+
+def codes(findings: Iterable[Finding | LesionFinding], width: int | None = None) -> list[str]:
+    """Return a line that says what the codes of prediction sets and neighbours mean; none where none are shown."""
+    rows = list(findings)
+    sets = [code for f in rows for code in f.prediction_set or ()] if _shows_sets(rows, width) else []
+    similar = [one["diagnosis"] for f in rows if isinstance(f, Finding) for one in f.neighbours or ()]
+    known = diagnosis.ordered((*sets, *similar))
+    return [f"Codes: {', '.join(f'{code} {diagnosis.name(code)}' for code in known)}."] if known else []
+
+
 def possible(
     findings: Iterable[Finding | LesionFinding], width: int | None = None, always: Sequence[str] = ()
 ) -> list[str]:
