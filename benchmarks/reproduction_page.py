@@ -11,7 +11,7 @@ from benchmarks.field_page import section
 from benchmarks.reproduction_pairs import lacking, missing_pairs
 from benchmarks.reproduction_pairs import section as in_pairs
 from benchmarks.reproduction_plot import Bar, apart, difference, waterfall
-from benchmarks.reproduction_reasons import explanation
+from benchmarks.reproduction_reasons import collapsed, explanation
 from benchmarks.reproduction_rows import ROWS, SEEDS, STEPS, WATERFALL, Row, Step, Training, trainings
 from benchmarks.reproduction_words import (
     COMMANDS,
@@ -118,9 +118,10 @@ def ours(results: Results, training: Training, part: str, epoch: int | None = No
 def verdict(row: Row, results: Results) -> str:
     """Return whether a row is reproduced, in a word or a sentence."""
     words, fine = _judged(row, results)
-    if fine:
-        return words
-    return f"{words}; {'explained below' if explanation(row, results) else 'not explained yet'}"
+    fallen = collapsed(row, results)
+    if fine and fallen:
+        return f"{words}, but with seed {' and '.join(fallen)} the network hardly learns: explained below"
+    return words if fine else f"{words}; {'explained below' if explanation(row, results) else 'not explained yet'}"
 
 
 def _judged(row: Row, results: Results) -> tuple[str, bool]:
@@ -222,7 +223,7 @@ def _seeds_behind(results: Results) -> str:
     if whole == len(asked):
         return told
     many, where = (
-        (f"{whole} of {len(asked)} trainings have all seeds", "of the others")
+        (f"{whole} of {len(asked)} trainings {'has' if whole == 1 else 'have'} all seeds", "of the others")
         if whole
         else ("No number rests on more than one seed", "of any")
     )
@@ -356,7 +357,7 @@ def _line(place: int, bars: list[Bar | None]) -> str:
 
 
 def _words(results: Results) -> str:
-    told = [(row, explanation(row, results)) for row in ROWS if not _judged(row, results)[1]]
+    told = [(row, explanation(row, results)) for row in ROWS if not _judged(row, results)[1] or collapsed(row, results)]
     lines: dict[str, list[str]] = {}
     for row, why in told:
         if why:

@@ -50,23 +50,32 @@ def _not_by_heart(row: Row, results: Results) -> str:
     return words
 
 
-def _collapsed(row: Row, results: Results) -> str:
-    """Tell of seeds whose network says one or two diagnoses of every photograph; else how the accuracy swings."""
+def collapsed(row: Row, results: Results) -> list[str]:
+    """Return the seeds with which a training says one or two diagnoses of every photograph."""
+    if _REASONS.get(row.name) is not _collapsed or not results.get(row.ours.name):
+        return []
     judged = _last(results, row.ours, "tune_balanced_accuracy")
     chance = {seed: 1 / len(one["classes"]) for seed, one in results[row.ours.name].items()}
-    fallen = [seed for seed, value in judged.items() if value < _LEARNT * chance[seed]]
+    return [seed for seed, value in judged.items() if value < _LEARNT * chance[seed]]
+
+
+def _collapsed(row: Row, results: Results) -> str:
+    """Tell of seeds whose network hardly learns; else how the accuracy swings."""
+    fallen = collapsed(row, results)
     if not fallen:
         return _swings(row, results)
+    judged = _last(results, row.ours, "tune_balanced_accuracy")
+    guess = 1 / len(results[row.ours.name][fallen[0]]["classes"])
     best = {seed: max(each) for seed, each in _column(results, row.ours, "accuracy").items() if seed in fallen}
     last = {seed: judged[seed] for seed in fallen}
     words = (
         f"The network hardly learns: its accuracy in training is never above {_each(best, _number)}, and its balanced "
-        f"accuracy in validation {_each(last, _number)} at the end, where a guess has {chance[fallen[0]]:.3f}: it says "
+        f"accuracy in validation {_each(last, _number)} at the end, where a guess has {guess:.3f}: it says "
         "the commonest diagnoses of every photograph. That happens to five convolutions without normalisation at "
         "Adam's usual rate; the project gives neither rate nor seed."
     )
     others = {seed: judged[seed] for seed in judged if seed not in fallen}
-    return words + (f" With other seeds it is {_each(others, _number)}." if others else " Other seeds are missing.")
+    return words + (f" With other seeds that is {_each(others, _number)}." if others else " Other seeds are missing.")
 
 
 def _falls_in_training(row: Row, results: Results) -> str:
