@@ -29,7 +29,7 @@ def demo(out: Path, seed: int) -> int:
 
     with console.progress() as progress:
         result = whole_demo(out, seed=seed, progress=progress, on_epoch=console.Epochs())
-    console.results.print(findings_table(result.findings))
+    console.results.print(findings_table(result.findings, console.results.width))
     console.results.print(result.run.summary(), markup=False, soft_wrap=True)
     console.results.print(f"Heat maps: {result.heatmaps}", markup=False, soft_wrap=True)
     console.results.print("These lesions are drawn: the numbers say nothing about patients.")
