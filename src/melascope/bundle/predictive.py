@@ -5,14 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from melascope.finding import Measured, OperatingPointUsed
-from melascope.statistics.operating_point import predictive_values
+from melascope.statistics.operating_point import predictive_intervals
 
 
 def stated(point: OperatingPointUsed, prevalence: float) -> OperatingPointUsed:
     """Return melanoma's operating point with PPV and NPV at a prevalence; any other one as it is.
-
-    Both rise with sensitivity and with specificity, so that the lower, and the upper, ends of their intervals together
-    bound them. They hold only if sensitivity and specificity are the same there.
 
     Args:
         point: Of `melanoma` or another group.
@@ -28,8 +25,8 @@ def stated(point: OperatingPointUsed, prevalence: float) -> OperatingPointUsed:
     found, passed = point.sensitivity, point.specificity
     if found is None or passed is None:
         return replace(point, prevalence=prevalence)
-    ends = [(found.value, passed.value), (found.low, passed.low), (found.high, passed.high)]
-    value, low, high = (predictive_values(*end, prevalence) for end in ends)
-    n = found.n + passed.n
-    ppv, npv = (Measured(float(value[i]), float(low[i]), float(high[i]), n) for i in (0, 1))
+    told = predictive_intervals(
+        (found.value, found.low, found.high), (passed.value, passed.low, passed.high), prevalence
+    )
+    ppv, npv = (Measured(*ends, n=found.n + passed.n) for ends in told)
     return replace(point, prevalence=prevalence, ppv=ppv, npv=npv)

@@ -10,7 +10,7 @@ from melascope import diagnosis
 from melascope.evaluation import card_groups as groups
 from melascope.evaluation.card_cells import cell
 from melascope.evaluation.findings import few_of, shown
-from melascope.statistics import deployed, predictive_values
+from melascope.statistics import deployed, predictive_intervals
 from melascope.statistics.intervals import FEW
 
 PREVALENCES = (0.01, 0.05, 0.2)
@@ -235,12 +235,12 @@ def _decision_curve(curve: Mapping[str, Any] | None) -> list[str]:
 
 
 def _values(point: Mapping[str, Any], prevalence: float) -> list[tuple[float, float, float]]:
-    """Return PPV and NPV as (value, low, high); both rise with sensitivity and with specificity."""
-    ends = [
-        predictive_values(_number(point["sensitivity"][end]), _number(point["specificity"][end]), prevalence)
-        for end in ("value", "low", "high")
-    ]
-    return [(float(ends[0][i]), float(ends[1][i]), float(ends[2][i])) for i in (0, 1)]
+    """Return PPV and NPV as (value, low, high)."""
+    found, passed = (
+        (_number(point[score]["value"]), _number(point[score]["low"]), _number(point[score]["high"]))
+        for score in ("sensitivity", "specificity")
+    )
+    return predictive_intervals(found, passed, prevalence)
 
 
 def _number(value: float | None) -> float:

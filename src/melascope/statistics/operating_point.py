@@ -298,6 +298,21 @@ def predictive_values(sensitivity: Any, specificity: Any, prevalence: float) -> 
         return true / (true + false), passed / (passed + missed)
 
 
+def predictive_intervals(
+    sensitivity: tuple[float, float, float], specificity: tuple[float, float, float], prevalence: float
+) -> list[tuple[float, float, float]]:
+    """Return PPV and NPV, each as (value, low, high), from sensitivity and specificity as (value, low, high).
+
+    Both rise with sensitivity and with specificity, so that the lower, and the upper, ends of their intervals together
+    bound them. They hold only if sensitivity and specificity are the same there.
+
+    Raises:
+        ValueError: When the prevalence is not in (0, 1).
+    """
+    ends = [predictive_values(*end, prevalence) for end in zip(sensitivity, specificity, strict=True)]
+    return [(float(ends[0][i]), float(ends[1][i]), float(ends[2][i])) for i in (0, 1)]
+
+
 def net_benefit(p: Array, y: Array, prevalence: float, thresholds: Array) -> tuple[Array, Array]:
     """Return the net benefit, at a stated prevalence, of acting on the model and of acting on everybody.
 
