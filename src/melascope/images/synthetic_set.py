@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO, StringIO
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from melascope import environment
 from melascope.diagnosis import parse
 from melascope.errors import DataError
 from melascope.images.synthetic_lesion import render
@@ -35,6 +37,7 @@ SHARES: Mapping[str, float] = {
 _GENERATOR = 1
 _TEST_SHARE = 0.2
 _FEWEST = 40
+_AT_A_TIME = 32
 _AGES: Mapping[str, tuple[float, float]] = {"NV": (42, 15), "MEL": (58, 15), "BCC": (66, 12), "SK": (62, 12)}
 _SITES = ("anterior torso", "posterior torso", "upper extremity", "lower extremity", "head/neck", "palms/soles")
 _NOTE = b"This is not a photograph. It was left in the folder by mistake.\n"
@@ -100,9 +103,12 @@ def write_dataset(
     partial = target.with_name(f".{target.name}.{digest}.partial")
     report = progress or silent
     report("lesions", 0, len(files))
-    for done, (path, content) in enumerate(files, start=1):
-        _write(partial / path, content, size)
-        report("lesions", done, len(files))
+    with ThreadPoolExecutor(environment.threads(), thread_name_prefix="draw") as pool:
+        # Few at a time, so that ctrl-C has little to wait for.
+        for start in range(0, len(files), _AT_A_TIME):
+            some = files[start : start + _AT_A_TIME]
+            for done, _ in enumerate(pool.map(lambda file: _write(partial / file[0], file[1], size), some), start + 1):
+                report("lesions", done, len(files))
     _put(partial / "metadata.csv", _metadata(rng, rows, codes).encode())
     _put(partial / "planted.json", (json.dumps({"made": made, "problems": planted}, indent=2) + "\n").encode())
     if target.is_dir():
