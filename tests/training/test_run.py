@@ -239,6 +239,7 @@ def test_train_and_export_leave_the_test_closed(photographs, recipe, tmp_path):
     finding = next(iter(melascope.Predictor(bundle).predict([trained.table["path"].iloc[0]])))
     assert finding.operating_point is not None
     assert finding.operating_point.measured_on == "calibrate"
+    del common["recipe"]  # a run has its own
     whole = melascope.run(photographs, tmp_path / "run", resume=True, **common)
     assert whole.metrics["parts"]["test"]["n_images"] > 0
 

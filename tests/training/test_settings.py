@@ -45,6 +45,14 @@ def test_a_run_that_went_on_from_another_needs_it_no_more(tmp_path):
     assert continued_recipe(tmp_path / "R2", None) is None
 
 
+def test_a_run_to_resume_has_its_own_recipe(tmp_path):
+    recipe = recipes.load("plain-cnn").replace(schedule={"epochs": 2})
+    assert continued_recipe(tmp_path / "R", None) is None
+    RunFolder.start(tmp_path / "R", {"recipe": recipe.dumps()}, False)
+    assert continued_recipe(tmp_path / "R", None) == recipe
+    assert continued_recipe(tmp_path / "R", tmp_path / "R1") is None
+
+
 @pytest.mark.parametrize(("url", "word"), [("postgresql://host:1/db", "user"), ("postgresql://me@host", "database")])
 def test_an_address_that_lacks_something_says_what(tmp_path, url, word):
     from melascope.errors import RunError

@@ -124,7 +124,10 @@ def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
             type=click.Path(path_type=Path),
             help="Go on from the weights of a trained run; its photographs keep their parts. DATA may be other data.",
         ),
-        click.option("--recipe", help="A recipe's name or a TOML file; small-cnn by default, or that of --from."),
+        click.option(
+            "--recipe",
+            help="A recipe's name or a TOML file; small-cnn by default, or that of --from or of the run to --resume.",
+        ),
         click.option("--out", type=click.Path(path_type=Path), required=True, help="The run folder."),
     ):
         command = option(command)

@@ -105,7 +105,8 @@ def run(
     Args:
         data: A folder with a subfolder per diagnosis, or a CSV or Parquet table.
         out: The run folder; must be new, unless `resume`.
-        recipe: A recipe, its name or a TOML file; without it `small-cnn`, or that of `from_run`.
+        recipe: A recipe, its name or a TOML file; without it that of the run to resume or of `from_run`, else
+            `small-cnn`.
         protocol: `clean`, `as-filed` or `as-published`.
         images: Where the photographs are that a CSV names.
         authority: CSVs with official labels, lesion and patient ids.

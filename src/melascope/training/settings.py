@@ -68,11 +68,16 @@ def resolve(
 
 
 def continued_recipe(out: PathLike, from_run: PathLike | None) -> Recipe | None:
-    """Return the recipe of a run in `out` that went on from `from_run`, which need not be there any more; else None."""
-    if from_run is None or not (Path(out) / "run.json").exists():
+    """Return the recipe of the run begun in `out`, where it was begun as is asked for now; else None.
+
+    Args:
+        out: The run folder.
+        from_run: The run that it goes on from, which need not be there any more once the photographs are read.
+    """
+    if not (Path(out) / "run.json").exists():
         return None
     begun = RunFolder.open(out)
-    if not begun.done("data") or begun.settings.get("from") != _absolute(from_run):
+    if begun.settings.get("from") != _absolute(from_run) or (from_run is not None and not begun.done("data")):
         return None
     return recipes.parse(tomllib.loads(begun.settings["recipe"]), str(out))
 
