@@ -83,10 +83,10 @@ def section(path: Path) -> str:
     count = (len(found) - len(ours)) * len(ours)
     said = (
         f"Under `clean`, Test closed: {data['photographs']:,} photographs in {data['groups']:,} groups of lesion and "
-        f"patient, {told['folds']} folds, {plural(repeats, 'repeat')}. All recipes stand on the same folds; "
-        "differences are taken fold by fold, with the corrected resampled t interval (95 %). An interval that contains "
-        f"zero shows no difference. {plural(count, 'pair')} of recipes are compared by each score and no interval is "
-        "corrected for that: that ours beat all of the others needs every single one of them."
+        f"patient, {told['folds']} folds, {plural(repeats, 'repeat')} (baselines: {_repeats(told)}). All recipes "
+        "stand on the same folds; differences are taken fold by fold, with the corrected resampled t interval (95 %). "
+        f"An interval that contains zero shows no difference. {plural(count, 'pair')} of recipes are compared by each "
+        "score and no interval is corrected for that: that ours beat all of the others needs every single one of them."
     )
     columns = ["recipe", "trainings", "precision", *SCORES.values()]
     columns += [f"{mine} less it, balanced accuracy" for mine in ours]
@@ -119,6 +119,11 @@ def section(path: Path) -> str:
         value = _span(chance["balanced_accuracy"])
         lines += ["", filled(f"`{chance['recipe']}` on shuffled labels: balanced accuracy {value}, {words}.")]
     return "\n".join(lines)
+
+
+def _repeats(told: Mapping[str, Any]) -> int:
+    """Return on how many repeats the baselines stand."""
+    return max((complete(each, told["folds"])["seed"].nunique() for each in told["baselines"].values()), default=0)
 
 
 def _made_by(told: Mapping[str, Any]) -> str:

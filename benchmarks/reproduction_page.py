@@ -21,6 +21,7 @@ from benchmarks.reproduction_words import (
     filled,
     of_copies,
     of_costs,
+    of_machines,
     of_steps,
     of_test,
 )
@@ -46,7 +47,8 @@ def command(*seeds: int) -> str:
     """Return the command that makes everything of some seeds."""
     return (
         "python -m benchmarks.reproduction isic9 --authority ISIC_2019_Training_GroundTruth.csv "
-        f"ISIC_2019_Training_Metadata.csv --out reproduction --seeds {' '.join(map(str, seeds))}"
+        f"ISIC_2019_Training_Metadata.csv --out reproduction --write docs/reproduction.md "
+        f"--seeds {' '.join(map(str, seeds))}"
     )
 
 
@@ -201,8 +203,8 @@ def _head(results: Results, stale: list[str]) -> str:
         seconds = sum(result["seconds"] for result in every)
         versions = ", ".join(f"{n} {packages[n]}" for n in ("keras", "tensorflow-cpu", "tensorflow") if n in packages)
         told = (
-            f"Last result: {last['date']}, {machine['processor']}, {plural(machine['cores'], 'core')}, {versions}; "
-            f"{seconds / 3600:.1f} hours of training{_precisions(every)}."
+            f"Last result: {last['date']}, {machine['processor']}, {versions}; {seconds / 3600:.1f} hours of training: "
+            f"{of_machines(every)}."
         )
         lines += ["", filled(_seeds_behind(results)), "", filled(told)]
     if stale:
@@ -233,20 +235,12 @@ def _seeds_behind(results: Results) -> str:
     )
 
 
-def _precisions(every: list[Results]) -> str:
-    """Return how many trainings were not in float32, in words."""
-    others = sum(1 for result in every if result["precision"] != "float32")
-    return (
-        f"; of these {plural(len(every), 'result')} {others:,} in bfloat16 (`--precision bfloat16`)" if others else ""
-    )
-
-
 def _table(results: Results) -> str:
     lines = [
         "## Each published number",
         "",
         "| row | project, recipe, judged by | published | ours (range) | reproduced | under `clean` (range) "
-        "| seeds: ours; `clean` |",
+        "| seeds (b: in bfloat16): ours; `clean` |",
         "|---|---|---|---|---|---|---|",
     ]
     project = ""
@@ -256,10 +250,16 @@ def _table(results: Results) -> str:
         named = f"**{row.project}**: {row.what}" if row.project != project else row.what
         project = row.project
         published = f"{row.published:.3f}" if row.published is not None else row.said
-        seeds = "; ".join(", ".join(one.seeds) if one else "none" for one in (found, clean))
+        seeds = "; ".join(_seeds(one) if one else "none" for one in (found, clean))
         cells = (row.name, named, published, _cell(found, row), verdict(row, results), _cell(clean), seeds)
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _seeds(found: Ours) -> str:
+    """Return the seeds behind a number, those in bfloat16 with a b."""
+    marks = ("b" if precision == "bfloat16" else "" for precision in found.precisions)
+    return ", ".join(seed + mark for seed, mark in zip(found.seeds, marks, strict=True))
 
 
 def _cell(found: Ours | None, row: Row | None = None) -> str:
@@ -291,8 +291,8 @@ def _why(path: Path, results: Results) -> str:
     there = [bar for bar in drawn if bar is not None]
     if len(there) == len(STEPS):
         steps = zip(STEPS[1:4], there[:3], there[1:4], strict=True)
-        costs = [(after.named, b.mean - a.mean, *apart(a, b)) for after, a, b in steps]
-        lines += [_drawing(path, there), "", filled(of_costs(costs)), ""]
+        costs = [(after.once, b.mean - a.mean, *apart(a, b)) for after, a, b in steps]
+        lines += [_drawing(path, there), "", filled(of_costs(costs, [bar.mean for bar in there[4:]])), ""]
     elif there:
         absent = dict.fromkeys(step.training.name for step, found in bars if found is None)
         names = ", ".join(f"`{name}`" for name in absent)
@@ -329,7 +329,7 @@ def _bar(step: Step, found: Ours) -> Bar:
 def _drawing(path: Path, bars: list[Bar]) -> str:
     seeds = sorted({seed for bar in bars for seed in bar.seeds}, key=int)
     stamp = (
-        "nine-class set, sgd-augmented with copies in place of augmentation, 36 epochs, "
+        "nine-class set, sgd-augmented on copies, without augmentation, 36 epochs, "
         f"seed{'s' if len(seeds) > 1 else ''} {', '.join(seeds)}: as-published (optimistic) to clean"
     )
     picture = path.parent / "pictures" / PICTURE
