@@ -200,7 +200,10 @@ def test_the_field_s_recipes_have_their_epochs(tmp_path: Path):
     assert (found["wide-kernel-cnn"].schedule.epochs, found["wide-kernel-cnn"].schedule.precision) == (30, "bfloat16")
     assert found["batchnorm-cnn-augmented"].augmentation.flip == "horizontal"
     assert {in_field(row.clean) for row in ROWS} | {"small-cnn"} == set(found)
-    assert (found["wide-kernel-augmented"].schedule.epochs, found["sgd-augmented-copies-only+copies"].schedule.epochs) == (30, 36)
+    assert (
+        found["wide-kernel-augmented"].schedule.epochs,
+        found["sgd-augmented-copies-only+copies"].schedule.epochs,
+    ) == (30, 36)
     # Ours, those without copies, those with, and each of these from cheap to dear.
     work = {in_field(row.clean): (copying(in_field(row.clean)) is not None, cost(row.clean)) for row in ROWS}
     order = [work[name] for name in list(found)[1:]]

@@ -365,3 +365,33 @@ def test_published_weights_see_natural_photographs_as_they_did_in_their_training
     ]
     assert 0.9 < float(np.median(spread)) < 1.1
     assert zoo.published(file)
+
+
+def test_shuffled_labels_are_learnt_by_the_whole_network(photos: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from melascope.training import judge
+
+    seen: list[recipes.Recipe] = []
+
+    class EnoughError(Exception):
+        pass
+
+    def fitted(recipe: recipes.Recipe, *rest: Any, **options: Any) -> None:
+        seen.append(recipe)
+        raise EnoughError
+
+    monkeypatch.setattr("melascope.training.fit.fit", fitted)
+    rows = {"train": np.arange(8), "test": np.arange(8, 12)}
+    parts = ["train"] * 8 + ["test"] * 4
+    table = pd.DataFrame({"diagnosis": ["MEL", "NV"] * 6, "group": [str(n) for n in range(12)], "part": parts})
+    for recipe in (recipes.load("efficientnetv2-finetuned"), recipes.load("mobilenetv2-finetuned")):
+        with pytest.raises(EnoughError):
+            judge.train_on_shuffled(
+                Path("nowhere"), recipe, table, IMAGES, rows, ("MEL", "NV"), 0, lambda *told: None, 1
+            )
+    # With ImageNet's weights it is fine-tuned, after a share of its epochs; a network that went on from a run, and has
+    # no weights of its own, begins anew here and is not frozen.
+    tuned, anew = (recipe.schedule for recipe in seen)
+    assert tuned.epochs == recipes.load("efficientnetv2-finetuned").schedule.epochs // 4
+    assert 0 < tuned.frozen_epochs < tuned.epochs
+    assert (anew.frozen_epochs, anew.frozen_share) == (0, 0.0)
+    networks.refuse_untaught(seen[1])

@@ -47,3 +47,11 @@ def test_balanced_epochs_walk_through_a_large_class_before_repeating() -> None:
     times = np.bincount(seen, minlength=len(LABELS))
     assert times[:90].max() - times[:90].min() <= 1
     assert times[99] == 8 * quotas(LABELS, "balanced")[3]
+
+
+def test_what_sampling_makes_up_for_is_not_weighted_once_more() -> None:
+    labels = np.repeat([0, 1], [900, 100])
+    np.testing.assert_allclose(class_weights(labels, 3, "balanced"), [1, 1, 0])
+    sqrt = class_weights(labels, 2, "sqrt")
+    shares = quotas(labels, "sqrt") / len(labels)
+    np.testing.assert_allclose(shares * sqrt, [0.5, 0.5], atol=1e-6)

@@ -173,7 +173,7 @@ def test_a_run_goes_on_from_another_with_more_photographs(first, tmp_path: Path)
     assert "widths = [8, 16]" in run.folder.settings["recipe"]  # that of the run before
     told = continued.record(run.folder)
     assert told is not None
-    assert told["anew"] == []
+    assert (told["anew"], told["backbone"]) == ([], None)
     assert told["photographs"] == int((before.table["part"] != "test").sum())
     # The parts of the first run were kept, by photograph and by group.
     old, new = before.table.set_index("sha256")["part"], run.table.set_index("sha256")["part"]
@@ -236,6 +236,12 @@ def test_layers_of_another_shape_start_anew_and_are_named(first, tmp_path: Path)
     other.write_text(RECIPE.replace("[8, 16]", "[12, 24]").replace("stem = 0", "stem = 4\nkernel = 5"))
     with pytest.raises(RunError, match="No layer"):
         melascope.train(drawn, tmp_path / "other", from_run=before.path, recipe=other, **options)
+    # Of another backbone what fits would fit by chance; told before the photographs are read.
+    built = tmp_path / "built.toml"
+    built.write_text('extends = "mobilenetv2-finetuned"\n[data]\nsize = 32\n')
+    with pytest.raises(RunError, match=r"built on mobilenetv2-onnx, fits the weights of .* without a backbone"):
+        melascope.train(drawn, tmp_path / "built", from_run=before.path, recipe=built, **options)
+    assert not (tmp_path / "built").exists()
 
 
 @pytest.mark.train

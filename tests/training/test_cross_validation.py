@@ -69,6 +69,12 @@ def test_a_recipe_that_decides_by_its_tune_part_gets_one(tiny: recipes.Recipe, p
     assert not np.isnan(found.probabilities).any()
 
 
+def test_a_plateau_needs_a_fold_to_be_seen_on(tiny: recipes.Recipe, photos: Any, tmp_path: Path) -> None:
+    stalls = tiny.replace(schedule={"kind": "plateau", "plateau_patience": 1, "warmup_epochs": 0})
+    with pytest.raises(DataError, match="of two folds none is left"):
+        run(stalls, photos, tmp_path, seeds=(0,), folds=2)
+
+
 def test_bad_requests_are_refused(tiny: recipes.Recipe, photos: Any, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="distinct seeds"):
         run(tiny, photos, tmp_path, seeds=(1, 1))

@@ -137,3 +137,18 @@ def test_a_network_of_ones_own_can_be_used(monkeypatch: pytest.MonkeyPatch) -> N
     model = networks.build(small(name="mean-colour"), 3)
     found = outputs(model)
     np.testing.assert_allclose(found["embedding"], IMAGES.mean(axis=(1, 2)), rtol=1e-5)
+
+
+def test_a_photograph_too_small_for_an_unpadded_stem_is_refused() -> None:
+    from melascope.errors import RecipeError
+
+    shape = {"stem": 8, "kernel": 5, "padding": "valid", "widths": [8], "convolutions": 2}
+    for side in range(20, 40):
+        network = recipes.parse({"data": {"size": 64}, "network": {**shape}}).network
+        expected = networks.feature_side(network, side)
+        if expected < 1:
+            with pytest.raises(RecipeError):
+                recipes.parse({"data": {"size": side}, "network": shape})
+        else:
+            built = networks.build(recipes.parse({"data": {"size": side}, "network": shape}), 2)
+            assert built.output["heatmap"].shape[2] == expected

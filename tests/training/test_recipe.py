@@ -72,6 +72,8 @@ def test_plain_cnn_is_the_classic() -> None:
         ("[data]\nsize = 64\n[optimiser]\nloss = 'focus'", 'optimiser.loss = "focus" is impossible'),
         ("[data]\nsize = 64\n[optimiser]\nfocal_gamma = 0", "optimiser.focal_gamma = 0 is impossible"),
         ("search = 3\n[data]\nsize = 64", "search = 3 is impossible"),
+        ("name = 'a/b'\n[data]\nsize = 64", '"a/b" names files and folders too'),
+        ("name = '..'\n[data]\nsize = 64", '".." names files and folders too'),
         ("[data\nsize = 64", "not valid TOML"),
         ("extends = 'nothing-like-it'\n", 'There is no recipe "nothing-like-it"'),
         ("extends = 'mine.toml'\n", "leads back to itself"),

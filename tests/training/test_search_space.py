@@ -176,6 +176,11 @@ def test_a_value_that_can_have_no_effect_in_the_whole_space_is_refused():
         space('"optimiser.focal_gamma" = { low = 1.0, high = 4.0 }')
     with pytest.raises(RecipeError, match=r"\[search\] schedule\.plateau_factor has no effect"):
         space('"schedule.plateau_factor" = [0.1, 0.5]', "plain-cnn")
+    # Nor is it saved by an end that is the default, of which nobody says anything.
+    with pytest.raises(RecipeError, match=r"\[search\] optimiser\.focal_gamma has no effect"):
+        space('"optimiser.focal_gamma" = { low = 2.0, high = 4.0 }')
+    with pytest.raises(RecipeError, match=r"\[search\] network\.dense_dropout has no effect"):
+        space('"network.dense_dropout" = { low = 0.0, high = 0.5 }')
 
 
 def test_a_value_that_has_an_effect_in_some_corners_may_be_searched():

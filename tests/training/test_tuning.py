@@ -519,6 +519,56 @@ def test_when_every_trial_fails_the_tuning_says_so(begun, monkeypatch):
         tuning_results.write(tuning_data.open_task(begun), shared(begun), TRIALS)
 
 
+def test_a_score_that_is_no_number_fails_the_trial(begun, monkeypatch):
+    monkeypatch.setattr(tuning_worker, "_score", lambda *rest: float("nan"))
+    with pytest.raises(RunError, match=r"first 5 trials failed.*is no number"):
+        work(job(begun))
+    state = census(begun)
+    assert (state.failed, state.stopped) == (5, 0)
+
+
+def test_trials_whose_workers_are_killed_again_and_again_are_given_up_and_told(begun):
+    from melascope.training.tuning_storage import RETRIES
+    from melascope.training.tuning_study import claim, retry
+
+    opened = shared(begun)
+    for _ in range(5 * (RETRIES + 1)):
+        trial = claim(opened, 12, begun)
+        if trial is None or census(begun).failed >= 5:
+            break
+        retry(opened, trial._trial_id)
+    assert census(begun).failed >= 5
+    with pytest.raises(RunError, match="its worker was killed each time"):
+        tuning_worker._refuse_hopeless(opened)
+
+
+def test_one_death_more_than_a_trial_survives_does_not_end_the_tuning(begun, monkeypatch):
+    from melascope.progress import silent
+    from melascope.training import tuning
+    from melascope.training.tuning_storage import RETRIES
+
+    class Died:
+        stdin = None
+
+        def poll(self):
+            return -9
+
+    task = tuning_data.open_task(begun)
+    workers = tuning._Workers(job(begun), 1, shared(begun), task.settings, silent, None)
+    workers.logs.mkdir(exist_ok=True)
+    monkeypatch.setattr(workers, "_start", lambda slot: Died())
+    workers.slots = [Died()]
+    for _ in range(RETRIES + 1):
+        workers._look_after(0)
+    workers._ended = -1  # as if a trial had ended since: the next that claimed the deadly one gave it up
+    workers._tell()
+    assert workers.deaths == 0
+    for _ in range(RETRIES + 1):
+        workers._look_after(0)
+    with pytest.raises(RunError, match="ended no trial; the last with exit code -9"):
+        workers._look_after(0)
+
+
 def test_better_values_are_found_and_poor_ones_given_up(begun, scored):
     work(job(begun, 30))
     state = census(begun)

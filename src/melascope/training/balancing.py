@@ -10,18 +10,21 @@ from numpy.typing import NDArray
 Sampling = Literal["none", "balanced", "sqrt"]
 
 
-def class_weights(labels: NDArray[np.integer], n_classes: int) -> NDArray[np.float32]:
-    """Return the loss weight of each class, inverse to its count.
+def class_weights(labels: NDArray[np.integer], n_classes: int, sampling: Sampling = "none") -> NDArray[np.float32]:
+    """Return the loss weight of each class, inverse to how often it is drawn.
 
     Args:
         labels: `(n,)` class indices.
         n_classes: Number of classes `c`.
+        sampling: As in `order`; what it makes up for already is not made up for twice.
 
     Returns:
-        `(c,)` weights whose mean over the photographs is 1; 0 for a class
-        without any.
+        `(c,)` weights whose mean over the photographs of an epoch is 1; 0 for
+        a class without any.
     """
-    counts = np.bincount(labels, minlength=n_classes)
+    counts = np.zeros(n_classes, dtype=np.int64)
+    drawn = quotas(labels, sampling)
+    counts[: len(drawn)] = drawn
     present = counts > 0
     weights = np.zeros(n_classes, dtype=np.float32)
     weights[present] = len(labels) / (present.sum() * counts[present])

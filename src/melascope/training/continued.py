@@ -24,7 +24,7 @@ from melascope.training import checkpoint
 from melascope.training.known_parts import TELLS, known_parts, perceptual
 from melascope.training.recipe import Recipe
 from melascope.training.run_folder import RunFolder
-from melascope.training.warm_start import WarmStart, digest, warm_start
+from melascope.training.warm_start import WarmStart, digest, refuse_other_backbone, warm_start
 
 PathLike = str | os.PathLike[str]
 
@@ -100,11 +100,12 @@ def begin(path: PathLike, folder: RunFolder) -> Before:
     known = _known(first)
     table.save(known, folder.file(KNOWN))
     learnt = known["part"].isin(LEARNT_FROM)
-    before = record(first)
+    before, first_recipe = record(first), recipe_of(first)
     opened = tuple(dict.fromkeys([*([first.path.name] if first.done("evaluate") else []), *_opened(before)]))
     told = {
         "run": str(first.path),
-        "recipe": _name(first),
+        "recipe": first_recipe.name,
+        "backbone": first_recipe.network.backbone,
         "epochs": first.state["fit"]["epochs"],
         "protocol": audit["protocol"],
         "audited": audit["audited"],
@@ -133,10 +134,11 @@ def _opened(told: dict[str, Any] | None) -> list[str]:
     return [*names, *_opened(told["before"])]
 
 
-def _name(folder: RunFolder) -> str:
+def recipe_of(folder: RunFolder) -> Recipe:
+    """Return the recipe of a run."""
     from melascope.training import recipe
 
-    return recipe.load(folder.need("recipe.toml")).name
+    return recipe.load(folder.need("recipe.toml"))
 
 
 def _known(folder: RunFolder) -> pd.DataFrame:
@@ -276,6 +278,8 @@ def begin_with(folder: RunFolder, recipe: Recipe, classes: Sequence[str], thread
         return None
     source = f"{told['run']} (recipe {told['recipe']})"
     same = told["classes"] == list(classes)
+    if "backbone" in told:  # not in a record of an earlier version
+        refuse_other_backbone(told["backbone"], recipe, source)
     start, anew = warm_start(folder.need(WEIGHTS), source, recipe, same, len(classes), threads)
     folder.write_json(RECORD, {**told, "anew": anew})
     return start

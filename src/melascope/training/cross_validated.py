@@ -21,7 +21,7 @@ from melascope.errors import DataError, MelascopeError, RunError
 from melascope.evaluation import cross_validated as judged
 from melascope.evaluation.learning_curve import unit as of_lesions
 from melascope.progress import Progress, silent
-from melascope.training import fold_baselines
+from melascope.training import fold_baselines, networks
 from melascope.training import recipe as recipes
 from melascope.training.cross_validation import CrossValidation, cross_validate, refuse_folds
 from melascope.training.experiment import Experiment, Material, PathLike, Reading
@@ -211,6 +211,7 @@ def load_distinct(named: Sequence[PathLike], epochs: int | None) -> list[Recipe]
 
     Raises:
         DataError: When two have one name, since results are kept by name.
+        RecipeError: When one freezes a backbone that has learnt nothing.
     """
     chosen = [shortened(recipes.load(one), epochs) for one in named]
     names = [one.name for one in chosen]
@@ -221,6 +222,8 @@ def load_distinct(named: Sequence[PathLike], epochs: int | None) -> list[Recipe]
             if twice
             else "There is no recipe to train; name one."
         )
+    for one in chosen:
+        networks.refuse_untaught(one)
     return chosen
 
 

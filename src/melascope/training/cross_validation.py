@@ -187,6 +187,8 @@ def _impossible(
             return f"apart from fold {fold + 1}, fewer than two diagnoses are left to train on"
         try:
             check_tune(recipe, labels[tune], classes)
+            if recipe.schedule.kind == "plateau" and not len(tune):
+                raise DataError("A plateau is never seen without photographs to see it on.")
         except DataError:
             by = f'for the recipe "{recipe.name}" to decide by {recipe.schedule.monitor} on'
             return (

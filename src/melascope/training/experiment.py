@@ -28,7 +28,7 @@ from melascope.errors import DataError, RunError
 from melascope.progress import Progress, silent
 from melascope.training.closed import OWN, without_test
 from melascope.training.recipe import Recipe
-from melascope.training.run_folder import AsFound, write_text
+from melascope.training.run_folder import AsFound, changes, write_text
 
 PathLike = str | os.PathLike[str]
 
@@ -225,9 +225,8 @@ def _refuse_other(folder: Path, record: Path, wanted: Mapping[str, Any]) -> None
     now = wanted["settings"]
     if now is None:
         return
-    changed = [key for key in settings.keys() | now.keys() if settings.get(key) != now.get(key)]
-    if changed:
-        told = "; ".join(f"{key}: {settings.get(key)!r} then, {now.get(key)!r} now" for key in sorted(changed))
+    told = changes(settings, now)
+    if told:
         raise RunError(
             f"{folder} was started with other settings ({told}). Ask for the same, or begin anew with --out."
         )

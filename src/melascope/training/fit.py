@@ -189,7 +189,7 @@ def _begin(
 
     weights, settings = None, recipe.augmentation
     if recipe.balance.class_weights == "balanced":
-        weights = balancing.class_weights(np.asarray(labels)[rows_train], len(classes))
+        weights = balancing.class_weights(np.asarray(labels)[rows_train], len(classes), recipe.balance.sampling)
     batches = TrainBatches(
         images, labels, rows_train, recipe.data.batch_size, seed, start, recipe.balance.sampling, weights,
         settings.mixup, settings.cutmix, len(classes), targets,

@@ -37,6 +37,7 @@ from melascope.training.known_parts import perceptual
 from melascope.training.members import members
 from melascope.training.recipe import Recipe
 from melascope.training.run_folder import RunFolder
+from melascope.training.settings import shortened
 
 _PARITY_IMAGES = 64
 
@@ -214,10 +215,13 @@ def train_on_shuffled(
     from melascope.training import backend, networks
     from melascope.training.fit import fit, predict_logits
 
-    epochs = max(1, recipe.schedule.epochs // 4)
-    warmup = min(recipe.schedule.warmup_epochs, epochs / 4)
-    shorter = {"epochs": epochs, "warmup_epochs": warmup, "keep": "last", "early_stopping_patience": 0}
-    quick = recipe.replace(schedule={**shorter, "monitor": "tune_loss"})
+    # Shortened as --epochs does, so that a network that is fine-tuned is fine-tuned here too.
+    quick = shortened(recipe, max(1, recipe.schedule.epochs // 4))
+    plain: dict[str, object] = {"keep": "last", "early_stopping_patience": 0, "monitor": "tune_loss"}
+    if recipe.network.weights is None:
+        # It began with what another run had learnt from the right labels; here it begins anew, so all of it learns.
+        plain |= {"frozen_epochs": 0, "frozen_share": 0.0, "finetune_learning_rate": None, "finetune_norms": False}
+    quick = quick.replace(schedule=plain)
     mixed = shuffle_labels(table, seed).map({code: i for i, code in enumerate(classes)}).to_numpy(dtype=np.int64)
     fit(
         quick,

@@ -187,7 +187,7 @@ def load_weights(model: Any, path: str | os.PathLike[str], partly: bool = False)
 def feature_side(network: Network, side: int) -> int:
     """Return the side of the last feature map of the network `cnn` for photographs of a side, in pixels."""
     if network.stem:
-        side = -(-side // 2)
+        side = (side - network.kernel) // 2 + 1 if network.padding == "valid" else -(-side // 2)
     for stage, depth in enumerate(network.depths):
         if network.padding == "valid":
             side -= depth * (network.kernel - 1)

@@ -16,7 +16,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from melascope.errors import RecipeError, RunError
 from melascope.training.backbone_names import BACKBONES, NO_FILES
@@ -56,6 +56,13 @@ class Recipe(Section):
     expected: Expected = Expected()
     search: dict[str, Any] = Field(default_factory=dict)
     """What tuning may vary, checked by `melascope.training.search_space`; a training does not look at it."""
+
+    @field_validator("name")
+    @classmethod
+    def _names_files(cls, value: str) -> str:
+        if value in (".", "..") or any(letter in value for letter in "/\\\0"):
+            raise ValueError(f'"{value}" names files and folders too, so leave out / and \\')
+        return value
 
     @property
     def geometry(self) -> Geometry:

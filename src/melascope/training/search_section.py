@@ -207,12 +207,25 @@ def _check_corners(space: Space, where: str) -> None:
             told = ", ".join(f"{key} = {label(value)}" for key, value in space.values(drawn).items())
             reason = str(error).split(": ", 1)[-1]
             raise RecipeError(f"{where}: [search] leads to a recipe that cannot be ({told}): {reason}") from None
-        told_idle = sentences(recipe, [key for key in drawn if not is_default(recipe, key)])
+        # A default says nothing of itself: neither that it does something nor that it does nothing.
+        meant = [key for key in drawn if not is_default(recipe, key)]
+        told_idle = sentences(recipe, meant)
         idle |= told_idle
-        effective |= drawn.keys() - told_idle.keys()
+        effective |= set(meant) - told_idle.keys()
     # What does nothing in some corners only, such as a strength beside a count that may be 0, is no mistake.
     for key in idle.keys() - effective:
         raise RecipeError(f"{where}: [search] {idle[key]}.")
+
+
+def beginnings(space: Space) -> list[Recipe]:
+    """Return recipes of a space, one for each way in which its trainings begin and decide when they are done."""
+    found: dict[tuple[Any, ...], Recipe] = {}
+    for drawn in _corners(space):
+        recipe = space.recipe(drawn)
+        s, n = recipe.schedule, recipe.network
+        ends = (s.keep, s.monitor, s.kind, s.early_stopping_patience > 0)
+        found.setdefault((*ends, n.backbone, n.weights, s.frozen_epochs > 0), recipe)
+    return list(found.values())
 
 
 def _corners(space: Space) -> Iterator[dict[str, Any]]:

@@ -34,7 +34,7 @@ from melascope.training import continued, judge, run_page, tracking
 from melascope.training import recipe as recipes
 from melascope.training.fit_input import check_tune
 from melascope.training.run_folder import STEPS, AsFound, RunFolder, write_text
-from melascope.training.warm_start import warm_start
+from melascope.training.warm_start import refuse_other_backbone, warm_start
 
 LOGGED = ("recipe.toml", "metrics.json", "model.melascope", "report.html")
 """The files that a tracker is given."""
@@ -128,6 +128,7 @@ class Steps:
         if source:
             first = RunFolder.open(source)
             classes = first.read_json("audit.json")["classes"]
+            refuse_other_backbone(continued.recipe_of(first).network.backbone, self.recipe, str(source))
             # At its best: of other diagnoses, still less would fit.
             warm_start(first.need("weights.npz"), str(source), self.recipe, True, len(classes), self.threads)
             return

@@ -24,7 +24,7 @@ from melascope.datasets import fixed
 from melascope.datasets.fixed import FIXED
 from melascope.errors import RecipeError, RunError
 from melascope.progress import Progress, silent
-from melascope.training import search_section, tuning_data
+from melascope.training import networks, search_section, tuning_data
 from melascope.training.cross_validation import refuse_folds
 from melascope.training.run_folder import OWN_EPOCHS, AsFound
 from melascope.training.settings import shortened
@@ -127,7 +127,7 @@ def _begun(
     with alone(folder / ".start.lock"):
         task = tuning_data.start(folder, settings, progress)
         folds, seed = settings["folds"], settings["seed"]
-        refuse_folds([task.space.base], task.labels, task.groups, task.classes, folds, [seed])
+        refuse_folds(search_section.beginnings(task.space), task.labels, task.groups, task.classes, folds, [seed])
         shared = connect(url, task.name, settings["score"], seed, heartbeat)
         unchanged = task.space.start()
         if unchanged is not None and not shared.study.get_trials(deepcopy=False):
@@ -168,6 +168,8 @@ def _settings(
             )
         base = shortened(base, epochs)
         search_section.parse(space.spec, base, str(recipe))  # its corners, with these epochs
+    for one in search_section.beginnings(replace(space, base=base)):
+        networks.refuse_untaught(one)
     if parts is not None:
         fixed(parts)
     settings = {
@@ -212,7 +214,8 @@ class _Workers:
         self._told = {trial.number for trial in Census(shared.study).trials if trial.state.is_finished()}
         self.slots: list[subprocess.Popen[str] | None] = [None] * count
         self.over = [False] * count
-        self.deaths = 0
+        self.deaths = 0  # since a trial ended
+        self._ended = 0
         self.logs = Path(job.folder) / "logs"
         self._before: int | None = None
 
@@ -251,9 +254,11 @@ class _Workers:
             raise RunError(self._last_words(slot))
         if code != MORE:
             self.deaths += 1
-            if self.deaths > RETRIES:
+            # As many may die of one trial each; the next that claims it gives it up, and all go on.
+            if self.deaths > (RETRIES + 1) * len(self.slots):
                 raise RunError(
-                    f"Workers died {self.deaths} times, the last with exit code {code} (see {self._log(slot)}). "
+                    f"Workers died {self.deaths} times and ended no trial; the last with exit code {code} (see "
+                    f"{self._log(slot)}). "
                     "Out of memory? Take fewer --workers or smaller networks, and repeat the command to go on."
                 )
         self._close(slot)
@@ -303,6 +308,8 @@ class _Workers:
 
     def _tell(self) -> None:
         census = Census(self.shared.study)
+        if census.ended != self._ended:
+            self._ended, self.deaths = census.ended, 0
         whole, done = self.job.trials * self.folds, census.ended * self.folds
         done += sum(len(t.intermediate_values) for t in census.trials if t.state.name == "RUNNING")
         self._settle(census)

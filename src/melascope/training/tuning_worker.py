@@ -18,6 +18,7 @@ import _thread
 import contextlib
 import hashlib
 import json
+import math
 import os
 import sys
 import threading
@@ -130,7 +131,10 @@ def _attempt(task: Task, shared: Shared, trial: optuna.Trial, threads: int) -> N
             _tell(shared, trial, state=optuna.trial.TrialState.FAIL)
             return
     trial.set_user_attr("seconds", round(time.monotonic() - began, 2))
-    if value is None:
+    if value is not None and not math.isfinite(value):
+        trial.set_user_attr("error", f"its {task.settings['score']} is no number: the network's outputs are none")
+        _tell(shared, trial, state=optuna.trial.TrialState.FAIL)
+    elif value is None:
         _tell(shared, trial, state=optuna.trial.TrialState.PRUNED)
     else:
         _tell(shared, trial, values=value)
@@ -179,8 +183,9 @@ def trial_name(task: Task, recipe: str) -> str:
 def _refuse_hopeless(shared: Shared) -> None:
     census = Census(shared.study)
     if census.failed >= _HOPELESS and not census.complete and not census.pruned:
-        last = next(trial for trial in reversed(census.trials) if "error" in trial.user_attrs)
-        raise RunError(f"The first {census.failed} trials failed, each of them; the last: {last.user_attrs['error']}")
+        told = (str(trial.user_attrs["error"]) for trial in reversed(census.trials) if "error" in trial.user_attrs)
+        last = next(told, "its worker was killed each time. Out of memory? Take smaller networks")
+        raise RunError(f"The first {census.failed} trials failed, each of them; the last: {last}")
 
 
 def _brief(error: Exception) -> str:

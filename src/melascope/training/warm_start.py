@@ -46,6 +46,26 @@ class WarmStart:
                 weight.assign(self.arrays[name])
 
 
+def refuse_other_backbone(before: str | None, recipe: Recipe, source: str) -> None:
+    """Refuse weights of another backbone: its arrays are told by their places, and what fits would fit by chance.
+
+    Args:
+        before: The backbone that the weights are of; None for a network without one.
+        recipe: Of the network that is to begin with them.
+        source: What they came out of, for the message.
+
+    Raises:
+        RunError: When the two are not the same.
+    """
+    now = recipe.network.backbone
+    if before != now:
+        first, second = (f"built on {name}" if name else "without a backbone" for name in (before, now))
+        raise RunError(
+            f"No layer of the network of {recipe.name}, which is {second}, fits the weights of {source}, which is "
+            f"{first}. Use a recipe with a like network, or begin anew without --from."
+        )
+
+
 def warm_start(
     path: Path, source: str, recipe: Recipe, same_classes: bool, n_classes: int, threads: int | None
 ) -> tuple[WarmStart, list[str]]:
