@@ -29,9 +29,10 @@ HEAD = (
 COMMANDS = (
     "makes all of it and writes this page (with `--no-train` from what is there). It goes on where it was stopped, and "
     "trains nothing again that is recorded beside the page. It needs the folder set as `isic9` (`Train` and `Test`, a "
-    "folder for each of nine diagnoses) and the two tables of the ISIC 2019 training set. `--precision bfloat16` "
-    "takes half the time on a processor that has it, and ten times as long on one that has not (`melascope doctor` "
-    "tells)."
+    "folder for each of nine diagnoses) and the two tables of the ISIC 2019 training set; the weights that some "
+    "commands below name are the arrays of `mobilenetv2-7.onnx` of the ONNX model zoo, which may be given instead. "
+    "`--precision bfloat16` takes half the time on a processor that has it, and ten times as long on one that has not "
+    "(`melascope doctor` tells)."
 )
 READING = (
     "**Ours** is the accuracy of the last epoch, as the notebooks report it, from the lowest to the highest "

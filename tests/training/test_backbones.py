@@ -395,3 +395,29 @@ def test_shuffled_labels_are_learnt_by_the_whole_network(photos: Any, monkeypatc
     assert 0 < tuned.frozen_epochs < tuned.epochs
     assert (anew.frozen_epochs, anew.frozen_share) == (0, 0.0)
     networks.refuse_untaught(seen[1])
+
+
+def test_the_file_of_the_zoo_fills_what_an_archive_of_its_arrays_fills(tmp_path: Path) -> None:
+    from onnx import helper, numpy_helper, save
+
+    model = networks.build(recipe_of("mobilenetv2-onnx"), 2)
+    draw, arrays = np.random.default_rng(0), {}
+    for layer in backbones.inside(model).layers:  # type: ignore[union-attr]
+        for weight in layer.weights:
+            shape = tuple(weight.shape)
+            if len(shape) == 4:  # as the zoo has them: a depthwise convolution is (channels, 1, h, w)
+                shape = (shape[2], 1, *shape[:2]) if shape[3] == 1 else (shape[3], shape[2], *shape[:2])
+            part = {"moving_mean": "running_mean", "moving_variance": "running_var"}.get(weight.name, weight.name)
+            part = "weight" if part == "kernel" else part
+            arrays[f"mobilenetv20_features_{layer.name}_{part}"] = draw.uniform(0.1, 1, shape).astype(np.float32)
+    np.savez(tmp_path / "w.npz", **arrays)
+    graph = helper.make_graph([], "zoo", [], [], [numpy_helper.from_array(a, name) for name, a in arrays.items()])
+    save(helper.make_model(graph), tmp_path / "w.onnx")
+    filled = []
+    for name in ("w.npz", "w.onnx"):
+        _, served = networks.build_for_training(
+            recipe_of("mobilenetv2-onnx", network={"weights": str(tmp_path / name)}), 2
+        )
+        filled.append([np.asarray(weight) for weight in backbones.inside(served).weights])  # type: ignore[union-attr]
+    assert all(np.array_equal(one, other) for one, other in zip(*filled, strict=True))
+    assert len(filled[0]) == len(arrays)

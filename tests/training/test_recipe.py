@@ -229,7 +229,7 @@ def test_a_backbone_without_weights_is_told_the_lines_to_write(tmp_path: Path) -
         networks.refuse_untaught(recipes.load("mobilenetv2-finetuned"))
     said, _, lines = str(caught.value).partition("\n\n")
     assert "mine.toml" in said
-    np.savez(tmp_path / "mobilenetv2_imagenet.npz", mobilenetv20_features_conv0_weight=np.zeros(2))
+    zoo_file(tmp_path / "mobilenetv2-7.onnx", {"mobilenetv20_features_conv0_weight": np.zeros(2)})
     assert len(lines.splitlines()) == 4
     networks.refuse_untaught(recipes.load(write(tmp_path, lines)))
     own = recipes.load("efficientnetv2-finetuned").replace(name="mine", network={"weights": "none"})
@@ -285,6 +285,16 @@ def test_weights_of_a_training_by_another_ending_start_no_network_without_a_back
         recipes.load(write(tmp_path, "extends = 'small-cnn'\n[network]\nweights = 'weights.h5'"))
 
 
+def zoo_file(path: Path, arrays: dict[str, Any]) -> Path:
+    """Write an ONNX file that holds nothing but weights."""
+    import onnx
+    from onnx import helper, numpy_helper
+
+    graph = helper.make_graph([], "zoo", [], [], [numpy_helper.from_array(a, name) for name, a in arrays.items()])
+    onnx.save(helper.make_model(graph), path)
+    return path
+
+
 @pytest.mark.parametrize("read", [checkpoint.read, checkpoint.names])
 def test_what_is_no_archive_is_told_in_one_way_and_without_quotes(read: Any, tmp_path: Path) -> None:
     (tmp_path / "w.npz").write_text("hello")
@@ -295,8 +305,16 @@ def test_what_is_no_archive_is_told_in_one_way_and_without_quotes(read: Any, tmp
 
 def test_arrays_of_the_zoo_are_for_its_own_backbones(tmp_path: Path) -> None:
     np.savez(tmp_path / "w.npz", mobilenetv20_features_conv0_weight=np.zeros(2))
-    with pytest.raises(RecipeError, match="of the ONNX model zoo, not of EfficientNetV2B0"):
-        recipes.load(write(tmp_path, "extends = 'efficientnetv2-finetuned'\n[network]\nweights = 'w.npz'"))
+    zoo_file(tmp_path / "w.onnx", {"resnetv24_conv0_weight": np.zeros(2)})
+    for name in ("w.onnx", "w.npz"):
+        with pytest.raises(RecipeError, match="of the ONNX model zoo, not of EfficientNetV2B0"):
+            recipes.load(write(tmp_path, f"extends = 'efficientnetv2-finetuned'\n[network]\nweights = '{name}'"))
+    (tmp_path / "w.onnx").write_text("hello")
+    with pytest.raises(RecipeError, match="damaged or no ONNX file"):
+        recipes.load(write(tmp_path, "extends = 'mobilenetv2-finetuned'\n[network]\nweights = 'w.onnx'"))
+    zoo_file(tmp_path / "w.onnx", {"dense": np.zeros(2)})
+    with pytest.raises(RecipeError, match="not what a backbone of this recipe learnt from ImageNet"):
+        recipes.load(write(tmp_path, "extends = 'mobilenetv2-finetuned'\n[network]\nweights = 'w.onnx'"))
 
 
 def test_replace_is_checked_like_a_file() -> None:

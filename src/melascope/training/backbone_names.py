@@ -22,12 +22,17 @@ class Backbone:
             less 1), `imagenet` (each channel less its mean, over its deviation) or `caffe`
             (BGR less the channel means).
         smallest: The smallest side of a photograph, in pixels.
-        arrays: Whether it is built here and its published weights are an `.npz` of the ONNX model zoo.
+        file: Of the ONNX model zoo, with its published weights, where it is built here; else empty.
     """
 
     input: Input
     smallest: int = 32
-    arrays: bool = False
+    file: str = ""
+
+    @property
+    def arrays(self) -> bool:
+        """Whether it is built here, from arrays of the ONNX model zoo."""
+        return bool(self.file)
 
 
 def _family(expects: Input, *names: str, smallest: int = 32) -> dict[str, Backbone]:
@@ -48,7 +53,7 @@ BACKBONES: dict[str, Backbone] = {
     **_family("symmetric", "ResNet50V2", "ResNet101V2", "ResNet152V2"),
     **_family("caffe", "VGG16", "VGG19"),
     **_family("symmetric", "Xception", smallest=71),
-    "mobilenetv2-onnx": Backbone("imagenet", arrays=True),
-    "resnet50v2-onnx-stages3": Backbone("imagenet", arrays=True),
+    "mobilenetv2-onnx": Backbone("imagenet", file="mobilenetv2-7.onnx"),
+    "resnet50v2-onnx-stages3": Backbone("imagenet", file="resnet50-v2-7.onnx"),
 }
 """By name: all of `keras.applications`, then the two of the ONNX model zoo."""

@@ -95,7 +95,7 @@ def start(model: Any, recipe: Recipe) -> None:
     name = str(recipe.network.backbone)
     target: Any = inside(model)
     weights, file = recipe.network.weights, recipe.network.weights_file
-    if file is not None and file.suffix == ".npz":
+    if file is not None and file.suffix in zoo.SUFFIXES:
         zoo.assign(target, name, file)
         return
     given = _fetched(name) if weights == IMAGENET else _from_file(name, Path(str(file)), target.input_shape[1:3])
@@ -113,12 +113,12 @@ def refuse_trained(network: Network) -> None:
 
     Raises:
         RecipeError: When the file is not of a backbone.
-        RunError: When it is an `.npz` that cannot be read.
+        RunError: When it is an `.npz` or an `.onnx` that cannot be read.
     """
     file = network.weights_file
     if file is None:
         return
-    arrays = file.suffix == ".npz"
+    arrays = file.suffix in zoo.SUFFIXES
     if (not arrays or zoo.published(file)) and network.backbone is not None:
         if arrays and not BACKBONES[network.backbone].arrays:
             raise RecipeError(

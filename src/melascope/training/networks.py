@@ -129,7 +129,7 @@ def refuse_untaught(recipe: Recipe) -> None:
     if not recipe.schedule.frozen_epochs or network.backbone is None or network.weights is not None:
         return
     if BACKBONES[network.backbone].arrays:
-        weights, what = f"{network.backbone.partition('-')[0]}_imagenet.npz", "a file of its ImageNet weights"
+        weights, what = BACKBONES[network.backbone].file, "a file of its ImageNet weights"
     else:
         weights, what = IMAGENET, "its ImageNet weights, a file or what Keras fetches"
     shipped = recipe.name in names()

@@ -17,9 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from melascope.errors import RecipeError
+from melascope.errors import RecipeError, RunError
 from melascope.training import backend, checkpoint
 
+ONNX = ".onnx"
+SUFFIXES = (".npz", ONNX)
+"""Of files with arrays of the zoo: its own, and archives of the same arrays by the same names."""
 _EPSILON, _MOMENTUM = 1e-5, 0.9
 _BLOCKS = ((16, 1, 1), (24, 2, 2), (32, 3, 2), (64, 4, 2), (96, 3, 1), (160, 3, 2), (320, 1, 1))
 """MobileNetV2: channels, blocks and the first block's stride of each stage."""
@@ -35,8 +38,34 @@ def features(name: str, x: Any) -> Any:
 
 
 def published(file: Path) -> bool:
-    """Return whether a file holds arrays of the zoo, by their names."""
-    return any(name.startswith(tuple(_PREFIX.values())) for name in checkpoint.names(file))
+    """Return whether a file holds arrays of the zoo, by their names.
+
+    Raises:
+        RunError: When it is missing or no such file.
+    """
+    names = _initialisers(file) if file.suffix == ONNX else checkpoint.names(file)
+    return any(name.startswith(tuple(_PREFIX.values())) for name in names)
+
+
+def _arrays(file: Path) -> dict[str, NDArray[Any]]:
+    if file.suffix != ONNX:
+        return checkpoint.read(file)
+    from onnx import numpy_helper
+
+    return {name: numpy_helper.to_array(found) for name, found in _initialisers(file).items()}
+
+
+def _initialisers(file: Path) -> dict[str, Any]:
+    """Return the weights of an ONNX file by name, as they stand there."""
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        return {found.name: found for found in onnx.load(file).graph.initializer}
+    except FileNotFoundError:
+        raise RunError(f"{file} does not exist.") from None
+    except (OSError, ValueError, DecodeError) as error:
+        raise RunError(f"{file} is damaged or no ONNX file: {type(error).__name__}.") from None
 
 
 def assign(model: Any, name: str, file: Path) -> None:
@@ -45,7 +74,7 @@ def assign(model: Any, name: str, file: Path) -> None:
     Raises:
         RecipeError: When an array is missing or has another shape.
     """
-    arrays = checkpoint.read(file)
+    arrays = _arrays(file)
     for layer in model.layers:
         for weight in layer.weights:
             part = weight.path.rpartition("/")[2]
