@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -200,3 +201,31 @@ def test_the_best_recipe_loads_although_a_value_that_was_drawn_is_idle(tmp_path:
     drawn = found.recipe({"augmentation.randaugment": "0", "augmentation.randaugment_magnitude": "0.9"})
     (tmp_path / "best.toml").write_text(drawn.dumps())
     assert recipes.load(tmp_path / "best.toml") == drawn
+
+
+def test_a_recipe_stands_for_each_way_in_which_trainings_end():
+    found = search_section.beginnings(
+        space('"schedule.keep" = ["last", "best"]\n"optimiser.learning_rate" = { low = 1e-4, high = 1e-2, log = true }')
+    )
+    assert sorted(recipe.schedule.keep for recipe in found) == ["best", "last"]
+
+
+def test_a_frozen_backbone_that_learnt_nothing_is_refused_before_any_work():
+    from melascope.training.cross_validated import load_distinct
+
+    with pytest.raises(RecipeError, match="freezes a backbone that has learnt nothing"):
+        load_distinct(["small-cnn", "mobilenetv2-finetuned"], None)
+
+
+def test_what_decides_nothing_of_a_recipe_lets_an_experiment_go_on(tmp_path: Path):
+    from melascope.errors import RunError
+    from melascope.training.experiment import _refuse_other
+
+    record, small = tmp_path / "record.json", recipes.load("small-cnn")
+    begun = {"schema": 1, "kind": "learning-curve", "settings": {"recipe": small.dumps()}}
+    record.write_text(json.dumps(begun))
+    again = small.model_copy(update={"expected": recipes.load("plain-cnn").expected})
+    _refuse_other(tmp_path, record, {**begun, "settings": {"recipe": again.dumps()}})
+    other = small.replace(network={"dropout": 0.5})
+    with pytest.raises(RunError, match=r"network.dropout: 0.3 then, 0.5 now"):
+        _refuse_other(tmp_path, record, {**begun, "settings": {"recipe": other.dumps()}})
