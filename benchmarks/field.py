@@ -28,14 +28,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmarks import field_baselines
 from benchmarks.field_page import complete
-from benchmarks.field_record import OURS, WITHIN, Record, copying, field_recipes
+from benchmarks.field_record import OURS, SCORES, Record, copying, field_recipes
 from benchmarks.reproduction_data import copies, copies_per_class, turned_copies
-from melascope import diagnosis, environment
+from melascope import environment
 from melascope.counted import plural
-from melascope.datasets import origins
 from melascope.errors import MelascopeError
-from melascope.statistics import auc_within, softmax
+from melascope.statistics import softmax
 from melascope.training import backend, fold_baselines
 from melascope.training.cross_validation import draw_folds, one_training, scores_of, training_rows
 from melascope.training.experiment import Experiment, Material, Reading
@@ -99,10 +99,10 @@ def _train_all(
     first = chosen[OURS[0]]
     assigned = {seed: draw_folds(labels, groups, classes, options.folds, seed) for seed in options.seeds}
     folds = np.stack(list(assigned.values()))
-    record.add_baselines(fold_baselines.of_folds(material, material.images(first), folds, list(assigned)))
+    record.add_baselines(field_baselines.of_folds(material, material.images(first), folds, list(assigned)))
     for seed, name, fold in jobs:
         # Asked each time: another process may have done it since.
-        if not record.has(name, chosen[name], seed, fold):
+        if not record.has(name, chosen[name], seed, fold) or _to_score(record, chosen[name], seed, fold, options.out):
             try:
                 _train(material, record, chosen[name], assigned[seed], seed, fold, options.out)
             except MelascopeError as error:
@@ -130,14 +130,16 @@ def _train(
 
     images, labels, train = _with_copies(material, recipe, train, int(assigned.max()) + 1, seed)
     logits = one_training(
-        recipe, images, labels, train, tune, held, material.classes,
-        _folder(out, recipe) / f"seed-{seed}" / f"fold-{fold}", seed, told, environment.threads(),
+        recipe, images, labels, train, tune, held, material.classes, _place(out, recipe, seed, fold), seed, told,
+        environment.threads(),
     )  # fmt: skip
     p = softmax(logits)
-    scores = {**scores_of(p, material.labels[held], material.classes), WITHIN: _within(material, held, p)}
+    scores = {**scores_of(p, material.labels[held], material.classes), **field_baselines.apart(material, held, p)}
     made = {"copies": len(images) - len(material.table)} if copying(recipe.name) else {}
     row = {"seed": seed, "fold": fold, "n": len(held), **scores, **made, **_stamp(recipe)}
-    record.add(recipe.name, recipe, row)
+    # One that is scored again was trained when it was.
+    before = record.row(recipe.name, seed, fold) if record.has(recipe.name, recipe, seed, fold) else None
+    record.add(recipe.name, recipe, {**row, **{key: before[key] for key in _stamp(recipe)}} if before else row)
     words = " ".join(f"{score} {value:.3f}" for score, value in scores.items())
     _say(f"{recipe.name} seed {seed} fold {fold} done in {(time.monotonic() - began) / 60:.0f} min: {words}")
 
@@ -165,13 +167,14 @@ def _folder(out: Path, recipe: Recipe) -> Path:
     return out / f"{recipe.name}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"
 
 
-def _within(material: Material, held: np.ndarray, p: np.ndarray) -> float:
-    """Return the melanoma AUC within a source on a fold; NaN where no source has both."""
-    codes = np.asarray(material.classes)[material.labels[held]]
-    melanoma = np.isin(codes, list(diagnosis.GROUPS["melanoma"]))
-    risk = diagnosis.group_risk(p, material.classes, "melanoma")
-    of_source = origins(material.table).fillna("").to_numpy(dtype=object)[held]
-    return float(auc_within(risk, melanoma, of_source.astype(str)))
+def _place(out: Path, recipe: Recipe, seed: int, fold: int) -> Path:
+    return _folder(out, recipe) / f"seed-{seed}" / f"fold-{fold}"
+
+
+def _to_score(record: Record, recipe: Recipe, seed: int, fold: int, out: Path) -> bool:
+    """Return whether a training lacks a score that was not asked for then, and what it said is still here."""
+    row = record.row(recipe.name, seed, fold)
+    return row is not None and not set(SCORES) <= set(row) and (_place(out, recipe, seed, fold) / "logits.npz").exists()
 
 
 def _stamp(recipe: Recipe) -> dict[str, Any]:

@@ -26,11 +26,13 @@ from melascope.training.run_folder import write_text
 OURS = ("small-cnn", "mobilenetv2-finetuned", "champion")
 """The default; the one for a set of this size; that of the shipped model, made for six times as many photographs."""
 WITHIN = "melanoma_auc_within"
+OLD = "melanoma_auc_old"
 SCORES = {
     "balanced_accuracy": "balanced accuracy",
     "accuracy": "accuracy",
     "melanoma_auc": "melanoma AUC",
-    WITHIN: "the same within a source",
+    WITHIN: "the same outside HAM10000",
+    OLD: "the same among its old numbers",
 }
 COPIED = "+copies"
 """Ends the name of a recipe on rebalanced data, with the mode where it is not the usual one."""
@@ -132,6 +134,11 @@ class Record:
         """Return whether a training of a recipe as it is now is done."""
         kept = self.content["recipes"].get(name)
         return kept is not None and same(kept, recipe) and (seed, fold) in map(_place, kept["by_fold"])
+
+    def row(self, name: str, seed: int, fold: int) -> dict[str, Any] | None:
+        """Return the row of a training, or None where it is not done."""
+        rows = self.content["recipes"].get(name, {}).get("by_fold", ())
+        return next((dict(row) for row in rows if _place(row) == (seed, fold)), None)
 
     def add(self, name: str, recipe: Recipe, row: Mapping[str, Any]) -> None:
         """Add a finished training; rows of the recipe as it was before, if there are any, are set aside."""

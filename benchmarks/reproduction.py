@@ -30,7 +30,8 @@ from benchmarks.field_record import portable
 from benchmarks.reproduction_data import Material, Parts, material, parts, protocols
 from benchmarks.reproduction_page import write_page
 from benchmarks.reproduction_pairs import PAIRS, first_choices, lacking, on_the_fold, ours, pairs
-from benchmarks.reproduction_rows import CLEAN, ROWS, SEEDS, WATERFALL, Training, cost, trainings
+from benchmarks.reproduction_record import RESERVED, close_test, current, flow
+from benchmarks.reproduction_rows import CLEAN, FLOW, ROWS, SEEDS, WATERFALL, Training, cost, opens_test, trainings
 from melascope import environment
 from melascope.errors import MelascopeError
 from melascope.training import backend, checkpoint
@@ -53,12 +54,19 @@ def main() -> None:
         kept = results.setdefault(name, {})
         for seed, result in seeds.items():
             kept[seed] = {**({"said": kept[seed]["said"]} if "said" in kept.get(seed, {}) else {}), **result}
+    close_test(results)
+    # Pairs of a recipe that has changed since are made anew.
+    if PAIRS in results:
+        results[PAIRS] = current(results)[0].get(PAIRS, {})
     if options.train:
         _train_all(options, results)
     if options.write is not None:
-        if any("said" in result for name, seeds in results.items() if name != PAIRS for result in seeds.values()):
+        if any(
+            "said" in result for name, seeds in results.items() if name not in RESERVED for result in seeds.values()
+        ):
             prepared = protocols(options.data, options.authority)[1]["clean"]
-            for name, seeds in pairs(results, prepared, options.seeds).items():
+            results[FLOW] = flow(prepared)
+            for name, seeds in pairs(current(results)[0], prepared, options.seeds).items():
                 kept = results.setdefault(PAIRS, {}).setdefault(name, {})
                 for seed, found in seeds.items():
                     kept[seed] = {**kept.get(seed, {}), **found}
@@ -98,8 +106,9 @@ def _train_all(options: argparse.Namespace, results: dict[str, Any]) -> None:
     jobs.sort(
         key=lambda job: (job[0] != options.seeds[0], job[1].design.labels == "clean" and job[0] != options.seeds[0])
     )
-    again = {seed: lacking(results, seed) for seed in options.seeds}
-    left = [(seed, t) for seed, t in jobs if str(seed) not in results.get(t.name, {}) or t.name in again[seed]]
+    fresh = current(results)[0]
+    again = {seed: lacking(fresh, seed) for seed in options.seeds}
+    left = [(seed, t) for seed, t in jobs if str(seed) not in fresh.get(t.name, {}) or t.name in again[seed]]
     _say(f"{len(jobs) - len(left)} of {len(jobs)} trainings are done")
     clock = _Clock(sum(cost(t, options.epochs) for _, t in left))
     held: dict[Any, Material] = {}
@@ -147,7 +156,7 @@ def one(
     networks.load_weights(network, folder / "weights.npz")
     judged, arrays = {}, {}
     for part in ("validation", "test"):
-        rows = given.rows.get(part, ())
+        rows = given.rows.get(part, ()) if part == "validation" or opens_test(training.name) else ()
         if len(rows):
             logits = predict_logits(network, given.images, rows)
             judged[part] = {"n": len(rows), **scores(given.labels[rows], logits, given.classes)}

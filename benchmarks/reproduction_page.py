@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,9 @@ from benchmarks.reproduction_pairs import lacking, missing_pairs
 from benchmarks.reproduction_pairs import section as in_pairs
 from benchmarks.reproduction_plot import Bar, apart, difference, waterfall
 from benchmarks.reproduction_reasons import collapsed, explanation
-from benchmarks.reproduction_rows import ROWS, SEEDS, STEPS, WATERFALL, Row, Step, Training, trainings
+from benchmarks.reproduction_record import current
+from benchmarks.reproduction_rows import FLOW, ROWS, SEEDS, STEPS, WATERFALL, Row, Step, trainings
+from benchmarks.reproduction_verdicts import NOT_YET, Ours, judged, ours, span, verdict
 from benchmarks.reproduction_words import (
     COMMANDS,
     HEAD,
@@ -21,22 +21,17 @@ from benchmarks.reproduction_words import (
     filled,
     of_copies,
     of_costs,
+    of_flow,
     of_machines,
     of_steps,
     of_test,
 )
 from melascope.counted import plural
 from melascope.reports.figures.style import to_png
-from melascope.statistics import wilson
-from melascope.training import recipe as recipes
 
 Results = dict[str, Any]
 PICTURE = "reproduction.png"
-_OVERFIT = 0.1
-_HALF = 0.0005 + 1e-9
-"""Half a unit of the last digit of what was published: three are given each time."""
 _ON_TEST = next(row.ours for row in ROWS if row.ours.design.held == "test")
-_NOT_YET = "not computed yet"
 _ANEW = (
     "What {names} chose for each photograph of the fold was not kept, so that a pair with it needs the training anew; "
     "the command does it."
@@ -52,136 +47,14 @@ def command(*seeds: int) -> str:
     )
 
 
-@dataclass(frozen=True)
-class Ours:
-    """The accuracies of a training's seeds on a part.
-
-    Attributes:
-        values: One for each seed.
-        trained: The training accuracy at the same epoch, one for each seed.
-        judged: How many photographs judge, for each seed.
-        seeds: Which.
-        precisions: In which each was trained.
-    """
-
-    values: tuple[float, ...]
-    trained: tuple[float, ...]
-    judged: tuple[int, ...]
-    seeds: tuple[str, ...]
-    precisions: tuple[str, ...]
-
-    @property
-    def photographs(self) -> int:
-        """How many judge, for the seed with the fewest."""
-        return min(self.judged)
-
-    @property
-    def mean(self) -> float:
-        """The mean over the seeds."""
-        return sum(self.values) / len(self.values)
-
-    @property
-    def range(self) -> tuple[float, float]:
-        """From the least lower to the largest upper bound of the seeds' Wilson intervals (95 %)."""
-        each = [wilson(round(value * n), n) for value, n in zip(self.values, self.judged, strict=True)]
-        return min(one.low for one in each), max(one.high for one in each)
-
-    def said(self) -> str:
-        """The seeds, and the range."""
-        seeds = _span(self.values)
-        return f"{seeds} ({self.range[0]:.3f} to {self.range[1]:.3f})"
-
-
 def write_page(path: Path, results: Results) -> None:
     """Write the page, and its plot into `pictures` beside it where all of its trainings are there."""
-    fresh, stale = _current(results)
-    sections = [_head(fresh, stale), _table(fresh), _reading(), _why(path, fresh), _words(fresh)]
-    sections += [section(path.with_name(f"{path.stem}_clean.json")), in_pairs(results), _missing(fresh, results)]
+    every, stale = current(results)
+    fresh = {training.name: every[training.name] for training in trainings() if training.name in every}
+    sections = [_head(fresh, stale), _table(fresh), _reading(), _why(path, fresh, results.get(FLOW)), _words(fresh)]
+    sections += [section(path.with_name(f"{path.stem}_clean.json")), in_pairs(every), _missing(every)]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n\n".join(section for section in sections if section) + "\n", encoding="utf-8")
-
-
-def ours(results: Results, training: Training, part: str, epoch: int | None = None) -> Ours | None:
-    """Return what the seeds of a training gave, or None where none was trained."""
-    by_seed = dict(sorted(results.get(training.name, {}).items(), key=lambda item: int(item[0])))
-    found = list(by_seed.values())
-    if not found:
-        return None
-    place = -1 if epoch is None else epoch - 1
-    trained = tuple(result["history"]["accuracy"][place] for result in found)
-    if epoch is not None and part == "validation":
-        values = tuple(result["history"]["tune_accuracy"][place] for result in found)
-    else:
-        values = tuple(result["parts"][part]["accuracy"] for result in found)
-    judged = tuple(result["parts"][part]["n"] for result in found)
-    return Ours(values, trained, judged, tuple(by_seed), tuple(result["precision"] for result in found))
-
-
-def verdict(row: Row, results: Results) -> str:
-    """Return whether a row is reproduced, in a word or a sentence."""
-    words, fine = _judged(row, results)
-    fallen = collapsed(row, results)
-    if fine and fallen:
-        return f"{words}, but with seed {' and '.join(fallen)} the network hardly learns: explained below"
-    return words if fine else f"{words}; {'explained below' if explanation(row, results) else 'not explained yet'}"
-
-
-def _judged(row: Row, results: Results) -> tuple[str, bool]:
-    """Return the verdict, and whether there is nothing to explain."""
-    found = ours(results, row.ours, row.part, row.epoch)
-    if found is None:
-        return _NOT_YET, True
-    if row.published is None:
-        return _holds(row, found, results)
-    low, high = found.range
-    if low - _HALF <= row.published <= high + _HALF:
-        near = min(found.values) - _HALF <= row.published <= max(found.values) + _HALF
-        return "yes" if near else "yes, within sampling error", True
-    return f"no: ours is {'lower' if high < row.published else 'higher'}", False
-
-
-def _holds(row: Row, found: Ours, results: Results) -> tuple[str, bool]:
-    # Of each statement: whether it holds, does not, or cannot be told (None), and the words.
-    told: list[tuple[bool | None, str]] = []
-    if row.overfits:
-        gap = sum(found.trained) / len(found.trained) - found.mean
-        told.append((gap > _OVERFIT, f"training is {gap:+.2f} above validation"))
-    for other, sign in ((row.above, 1), (row.below, -1)):
-        if other:
-            base = next(one for one in ROWS if one.name == other)
-            against = ours(results, base.ours, base.part, base.epoch)
-            if against is None:
-                return f"{_NOT_YET}: {other} is missing", True
-            low, high = apart(against, found)
-            shown = None if low <= 0 <= high else sign * low > 0
-            told.append((shown, f"{difference(against, found)} to {other}"))
-    if not told:
-        return "no number to compare with", True
-    if any(true is False for true, _ in told):
-        holds = "not as said"
-    else:
-        holds = "as said" if all(true for true, _ in told) else "not shown"
-    return f"{holds} ({'; '.join(words for _, words in told)})", holds == "as said"
-
-
-def _current(results: Results) -> tuple[Results, list[str]]:
-    """Return the results whose recipe is still today's, and the names of the others."""
-    fresh, stale = {}, []
-    for training in trainings():
-        kept = {}
-        for seed, result in results.get(training.name, {}).items():
-            now = training.resolved(result["precision"])
-            if _plain(recipes.parse(tomllib.loads(result["recipe"]))) == _plain(now):
-                kept[seed] = result
-            else:
-                stale.append(f"{training.name}/seed-{seed}")
-        if kept:
-            fresh[training.name] = kept
-    return fresh, stale
-
-
-def _plain(recipe: recipes.Recipe) -> Any:
-    return recipe.model_dump(mode="json", exclude={"name", "description", "expected"})
 
 
 def _head(results: Results, stale: list[str]) -> str:
@@ -231,7 +104,7 @@ def _seeds_behind(results: Results) -> str:
     )
     return (
         f"{told} {many}; what another division, other copies and another training would give is not known {where}, and "
-        "the range is then the sampling error of the photographs that judge, no more."
+        "the brackets are then the sampling error of the photographs that judge, no more."
     )
 
 
@@ -239,9 +112,9 @@ def _table(results: Results) -> str:
     lines = [
         "## Each published number",
         "",
-        "| row | project, recipe, judged by | published | ours (range) | reproduced | under `clean` (range) "
-        "| seeds (b: in bfloat16): ours; `clean` |",
-        "|---|---|---|---|---|---|---|",
+        "| row | project, recipe, judged by | published | ours (95 %) | its last ten epochs: mean (lowest to highest) "
+        "| reproduced | under `clean` (95 %) | its last ten epochs | seeds (b: in bfloat16): ours; `clean` |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     project = ""
     for row in ROWS:
@@ -251,7 +124,9 @@ def _table(results: Results) -> str:
         project = row.project
         published = f"{row.published:.3f}" if row.published is not None else row.said
         seeds = "; ".join(_seeds(one) if one else "none" for one in (found, clean))
-        cells = (row.name, named, published, _cell(found, row), verdict(row, results), _cell(clean), seeds)
+        late, clean_late = (one.said_lately() if one else "" for one in (found, clean))
+        own = (row.name, named, published, _cell(found, row), late, verdict(row, results))
+        cells = (*own, _cell(clean), clean_late, seeds)
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -264,22 +139,17 @@ def _seeds(found: Ours) -> str:
 
 def _cell(found: Ours | None, row: Row | None = None) -> str:
     if found is None:
-        return _NOT_YET
+        return NOT_YET
     if row is not None and row.published is None:
-        return f"training {_span(found.trained)}, validation {found.said()}"
+        return f"training {span(found.trained)}, validation {found.said()}"
     return found.said()
-
-
-def _span(values: tuple[float, ...]) -> str:
-    low, high = f"{min(values):.3f}", f"{max(values):.3f}"
-    return low if low == high else f"{low} to {high}"
 
 
 def _reading() -> str:
     return "\n".join(["## How to read it", "", *(filled(point, bullet=True) for point in READING)])
 
 
-def _why(path: Path, results: Results) -> str:
+def _why(path: Path, results: Results, flow: dict[str, Any] | None) -> str:
     lines = ["## Why 83 % becomes 41 %", ""]
     for training, words in ((STEPS[0].training, of_copies), (_ON_TEST, of_test)):
         found = results.get(training.name)
@@ -292,7 +162,8 @@ def _why(path: Path, results: Results) -> str:
     if len(there) == len(STEPS):
         steps = zip(STEPS[1:4], there[:3], there[1:4], strict=True)
         costs = [(after.once, b.mean - a.mean, *apart(a, b)) for after, a, b in steps]
-        lines += [_drawing(path, there), "", filled(of_costs(costs, [bar.mean for bar in there[4:]])), ""]
+        means = [bar.lately[0] for bar in there[:4] if bar.lately is not None]
+        lines += [_drawing(path, there), "", filled(of_costs(costs, [bar.mean for bar in there[4:]], means)), ""]
     elif there:
         absent = dict.fromkeys(step.training.name for step, found in bars if found is None)
         names = ", ".join(f"`{name}`" for name in absent)
@@ -300,13 +171,14 @@ def _why(path: Path, results: Results) -> str:
     if there:
         told = [_first_told(results, step) for step in STEPS[:4]]
         lines += [
-            "| bar | accuracy | judged by | seeds | precision | what it costs |",
-            "|---|---|---|---|---|---|",
+            "| bar | accuracy | its last ten epochs | balanced accuracy | judged by | seeds | precision "
+            "| what it costs |",
+            "|---|---|---|---|---|---|---|---|",
             *(_line(place, drawn) for place in range(len(STEPS))),
             "",
             filled(STEPS_NOTE),
             "",
-            *(filled(point, bullet=True) for point in of_steps(told[2], told[3])),
+            *(filled(point, bullet=True) for point in [*of_flow(flow), *of_steps(told[2], told[3])]),
         ]
     else:
         lines.append(f"The waterfall is not computed yet ({WATERFALL} below).")
@@ -322,8 +194,9 @@ def _first_told(results: Results, step: Step) -> dict[str, Any] | None:
 def _bar(step: Step, found: Ours) -> Bar:
     precision = " and ".join(sorted(set(found.precisions)))
     return Bar(
-        step.label, found.values, found.photographs, found.seeds, precision, step.published, step.against is not None
-    )
+        step.label, found.values, found.photographs, found.seeds, precision, step.published, step.against is not None,
+        found.lately, found.balanced,
+    )  # fmt: skip
 
 
 def _drawing(path: Path, bars: list[Bar]) -> str:
@@ -346,18 +219,20 @@ def _line(place: int, bars: list[Bar | None]) -> str:
     label = f"{place + 1}. {step.named}"
     label += f" (published: {step.published:.3f})" if step.published is not None else ""
     if bar is None:
-        return f"| {label} | {_NOT_YET} | | none | | |"
+        return f"| {label} | {NOT_YET} | | | | none | | |"
     before = step.against if step.against is not None else place - 1
     against = bars[before] if before >= 0 else None
-    cost = "" if before < 0 else _NOT_YET if against is None else difference(against, bar)
+    cost = "" if before < 0 else NOT_YET if against is None else difference(against, bar)
     if step.against is not None:
         cost += f" to bar {step.against + 1}: no correction, but Test, in part another source"
-    cells = (label, _span(bar.values), f"{bar.photographs:,}", ", ".join(bar.seeds), bar.precision, cost)
+    late = "-" if bar.lately is None else "{:.3f} ({:.3f} to {:.3f})".format(*bar.lately)
+    own = (label, span(bar.values), late, span(bar.balanced), f"{bar.photographs:,}")
+    cells = (*own, ", ".join(bar.seeds), bar.precision, cost)
     return f"| {' | '.join(cells)} |"
 
 
 def _words(results: Results) -> str:
-    told = [(row, explanation(row, results)) for row in ROWS if not _judged(row, results)[1] or collapsed(row, results)]
+    told = [(row, explanation(row, results)) for row in ROWS if not judged(row, results)[1] or collapsed(row, results)]
     lines: dict[str, list[str]] = {}
     for row, why in told:
         if why:
@@ -368,13 +243,17 @@ def _words(results: Results) -> str:
     return "\n".join(["## What differs, and why", "", *points])
 
 
-def _missing(fresh: Results, results: Results) -> str:
-    """Return what is missing of each seed, with the command that trains it."""
+def _missing(results: Results) -> str:
+    """Return what is missing of each seed, with the command that trains it.
+
+    Args:
+        results: Of recipes as they are now.
+    """
     needed = {row.name: (row.ours, row.clean) for row in ROWS}
     needed[WATERFALL] = tuple(step.training for step in STEPS)
     lines = []
     for seed in SEEDS:
-        absent = {training.name for training in trainings() if str(seed) not in fresh.get(training.name, {})}
+        absent = {training.name for training in trainings() if str(seed) not in results.get(training.name, {})}
         unmade, anew = missing_pairs(results, seed), lacking(results, seed)
         rows, left = [], absent | anew
         for name, of_row in needed.items():

@@ -23,7 +23,9 @@ class Bar:
         seeds: Which.
         precision: In which it was trained.
         published: What was published.
-        elsewhere: Whether it is no correction, but what one of the networks has on another source.
+        elsewhere: Whether it is no correction, but what one of the networks has on other photographs.
+        lately: The mean, the lowest and the highest accuracy of the last epochs, where each was judged.
+        balanced: The balanced accuracy of each seed.
     """
 
     label: str
@@ -33,6 +35,8 @@ class Bar:
     precision: str
     published: float | None = None
     elsewhere: bool = False
+    lately: tuple[float, float, float] | None = None
+    balanced: tuple[float, ...] = ()
 
     @property
     def mean(self) -> float:
@@ -76,12 +80,13 @@ def waterfall(bars: Sequence[Bar], *, title: str, stamp: str) -> Figure:
         rise = before is not None and bar.mean >= before
         colour = SKY if bar.elsewhere else BLUE if whole else MUTED if rise else VERMILION
         axes.bar(place, high - low, bottom=low, width=0.62, color=colour, alpha=1.0 if whole else 0.85)
-        top = max(bar.mean if whole or before is None else before, bar.published or 0.0, *bar.values) + 0.025
+        reach = bar.values if bar.lately is None else (*bar.values, *bar.lately[1:])
+        top = max(bar.mean if whole or before is None else before, bar.published or 0.0, *reach) + 0.025
         if not whole and before is not None:
             axes.plot([place - 0.69, place + 0.31], [before, before], color=INK, linewidth=0.8)
             step = f"{100 * (bar.mean - before):+.0f} points".replace("-", "\u2212")
             axes.text(place, top + 0.05, step, ha="center", fontsize=8.5, color=INK)
-        axes.plot([place, place], [min(bar.values), max(bar.values)], color=INK, linewidth=1.4)
+        axes.plot([place + 0.24] * 2, [min(reach), max(reach)], color=INK, linewidth=1.4)
         axes.text(place, top, f"{bar.mean:.0%}".replace("%", " %"), ha="center", fontsize=9.5, fontweight="bold")
         if bar.published is not None:
             axes.plot(
@@ -96,13 +101,13 @@ def waterfall(bars: Sequence[Bar], *, title: str, stamp: str) -> Figure:
     if apart:
         axes.axvline(apart[0] - 0.5 - gap / 2, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
         middle = (apart[0] + apart[-1]) / 2
-        axes.text(middle, 0.93, "Test, in part another source:\nno correction", ha="center", fontsize=8.5, color=MUTED)
+        axes.text(middle, 0.93, "Test, other photographs:\nno correction", ha="center", fontsize=8.5, color=MUTED)
     labels = [f"{bar.label}\n{bar.photographs:,} judge\n{bar.precision}" for bar in bars]
     axes.set_xticks(places, labels, fontsize=7.6)
     axes.tick_params(axis="x", length=0)
     axes.set_ylim(0, 1.05)
     axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"])
-    axes.set_ylabel("accuracy of the last epoch")
+    axes.set_ylabel("accuracy of the last epoch (stroke: last ten)")
     axes.grid(True, axis="y", color=GRID)
     axes.set_title(title)
     return figure

@@ -30,7 +30,7 @@ def _swings(row: Row, results: Results) -> str:
     if any(min(each) <= row.published <= max(each) for each in found.values()):
         return (
             f"In the last ten epochs the accuracy swings {_each(found, lambda each: _between(min(each), max(each)))}, "
-            f"so that a number read after one of them is good to no more; {row.published:.3f} lies in between."
+            f"so that the last of them is no more certain than that; {row.published:.3f} lies in between."
         )
     first = {
         seed: 1 + next((at for at, v in enumerate(each) if v >= row.published), -1) for seed, each in every.items()
@@ -40,7 +40,7 @@ def _swings(row: Row, results: Results) -> str:
         return ""
     return (
         f"Ours learns a little later: it first has {row.published:.3f} after epoch {_each(late, str)}. The project's "
-        f"own accuracies of its last four epochs are {row.log}: one read after any of them is good to no more."
+        f"own accuracies of its last four epochs are {row.log}: they move as much from one to the next."
     )
 
 

@@ -253,6 +253,8 @@ STEPS = (
 """From the accuracy published after rebalancing down to an honest one; then Test, which is another source."""
 
 WATERFALL = "waterfall"
+FLOW = "flow"
+"""The key of the results under which it stands how the photographs under `clean` come from those that were found."""
 
 
 def trainings(names: list[str] | None = None) -> list[Training]:
@@ -267,6 +269,13 @@ def trainings(names: list[str] | None = None) -> list[Training]:
         for training in rows[name]:
             found.setdefault(training.name, training)
     return list(found.values())
+
+
+def opens_test(name: str) -> bool:
+    """Return whether a row or a bar shows what the training of this name has on Test: no other opens it."""
+    shown = {row.ours.name for row in ROWS if row.part == "test"}
+    shown |= {row.clean.name for row in ROWS if row.clean_part == "test"}
+    return name in shown | {step.training.name for step in STEPS if step.part == "test"}
 
 
 def cost(training: Training, epochs: int | None = None) -> float:

@@ -22,9 +22,9 @@ def said_range(on_test: bool) -> str:
 
 HEAD = (
     f"Course projects on the public nine-class set publish accuracies between {said_range(False)}, and on its Test "
-    f"folder between {said_range(True)}. Here is each of them, the recipe and the way of judging that belong to it, "
-    "what that gives here, and what the same recipe gives when no photograph, lesion or patient stands on both sides "
-    "and the labels are the official ones (the protocol `clean`)."
+    f"folder between {said_range(True)} (the lowest on 23 photographs). For each number: what the project did, what "
+    "the same steps give here, and what they give once no photograph that judges, and no lesion that is known by its "
+    "id, was trained on and the labels are the official ones (the protocol `clean`)."
 )
 COMMANDS = (
     "makes all of it and writes this page (with `--no-train` from what is there). It goes on where it was stopped, and "
@@ -35,12 +35,19 @@ COMMANDS = (
     "(`melascope doctor` tells)."
 )
 READING = (
-    "**Ours** is the accuracy of the last epoch, as the notebooks report it, from the lowest to the highest "
-    "seed; a seed decides the division, the copies and the training. **The range** in brackets reaches from "
-    "the lower bound of the lowest seed's to the upper bound of the highest seed's 95 % interval (Wilson), "
-    "since a published accuracy, too, was measured on so many photographs and no more. A number is "
-    "**reproduced** when it lies in that range, to within half a unit of its last digit; where it does not, the "
-    "difference is explained in words as far as it can be. **Seeds** names those behind ours and behind `clean`.",
+    "**Ours** is the accuracy of the last epoch, as the notebooks report it, from the lowest to the highest seed. The "
+    "seed is the number that starts all random choices: who judges, which copies are made, how training begins. **In "
+    "brackets**: how far it could be off because only so many photographs judged (95 %, Wilson), from the lowest of "
+    "all seeds to the highest. Where copies judge (divided afterwards), one photograph counts several times, and the "
+    "true interval is wider.",
+    "**Its last ten epochs** tell what no interval here contains: how much the accuracy moves from one epoch to the "
+    "next. A number read after the last one owes as much to chance; the mean is a calmer measure. Test is judged at "
+    "the end alone, but where it is what judges all along.",
+    "A number is **reproduced** when it lies in the interval of at least one seed with which anything was learnt, to "
+    "within half a unit of its last digit. That half unit was allowed after the first results were known; where it "
+    'decides, the row says "and its rounding". Where a number is not reproduced, the difference is explained in words '
+    "as far as it can be. **Seeds** names those behind ours and behind `clean`; b: trained with numbers of 16 bits "
+    "(bfloat16), which is faster and less exact.",
     "**A random fifth judges**: as `image_dataset_from_directory(validation_split=0.2)` has it, labels as "
     "filed. **500 copies per class**: drawn with replacement, each turned by up to 10 degrees with "
     "probability .7 and cut to the largest rectangle without black corners, as Augmentor does; three in ten "
@@ -49,15 +56,20 @@ READING = (
     "photographs and copies are shuffled together, and a fifth judges.",
     "**Under `clean`**: official labels where there are any (eight diagnoses, for the two benign keratoses "
     "are one), each photograph once. Where a random fifth judged, a fifth judges here too, but whole groups "
-    f"of photograph, lesion and patient: the first fold of the {FOLDS}-fold grouped cross-validation of the "
-    "same seed, on which any other recipe can be compared in pairs. Where Test judged, all that shares "
-    "nothing with Test is trained on, and Test judges. Nothing was chosen by the numbers under `clean`: recipes "
-    f"and epochs are as published. Copies are made after the division, of what is trained on alone, {_AFTER} per "
-    "class where a fifth is held out: as many as of 500 are trained on where a fifth of all judges.",
+    f"of photograph and lesion: the first fold of the {FOLDS}-fold grouped cross-validation of the "
+    "same seed, on which any other recipe can be compared in pairs; `saktisaurav-test` is what the network so trained "
+    "has on Test. Where Test alone judged (dsharma), all that is not known to share anything with Test is trained on, "
+    "and Test judges. Nothing was chosen by the numbers under `clean`. Copies are made after the division, of what "
+    f"is trained on alone: 500 per class less the fifth that would have judged leave {_AFTER}.",
+    "**Lesions** are known by their ids for two thirds of the photographs; of the others each counts as a lesion of "
+    "its own, and no patient is known. So another photograph of a lesion may stand on the other side, under `clean` "
+    "too. **Test** is judged only where a row or a bar shows it. Until 2026-11-22 the record also held what the other "
+    "trainings, `small-cnn` and `champion` among them, have there; nothing was chosen by that.",
     "**Read off the notebooks** of pattanaikay, saktisaurav and dsharma, which are public: networks, optimisers, "
-    "augmentation, copies, epochs and what judges; each number is that of a last epoch. Of the other two projects "
-    "only descriptions were found. All train at the framework's own rates and set no seed of the weights; their "
-    "division has one seed (123), here each seed has its own.",
+    "augmentation, copies, epochs and what judges; each number is that of a last epoch. All train at the framework's "
+    "own rates and set no seed of the weights; their division has one seed (123), here each seed has its own. Of the "
+    "other two projects only descriptions were found: layers, rates and epochs of their rows are ours after these, and "
+    "so are the verdicts on what they say.",
     "**What is not the same.** pattanaikay's rebalanced folder held 6,267 of 6,739 photographs and copies, which is "
     "not told; here it holds all. saktisaurav leaves out the padding of the last convolution of its plain network and "
     "of all of the other; here each keeps its size. It turns by a quarter, always, and changes the brightness by a "
@@ -73,11 +85,13 @@ READING = (
     "`melascope predict`.",
 )
 STEPS_NOTE = (
-    "The same recipe each time, each training judged by its last epoch; a black stroke in the "
-    "plot reaches from the lowest to the highest seed. A cost stands with its 95 % interval from the sampling error "
-    "of both accuracies; where that contains zero, no difference is shown. Seeds share photographs, so that the "
-    "interval counts those of one seed. The steps are taken in this order; in another, each would cost something else. "
-    "Where two bars were trained in other precisions, their difference is also that of the precisions."
+    "The same recipe each time, each training judged by its last epoch; a black stroke in the plot reaches over the "
+    "last ten epochs of all seeds. A cost stands with its 95 % interval from the sampling error of both accuracies, as "
+    "if copies were photographs of their own: neither the seed nor the epoch is in it. Where it contains zero, no "
+    "difference is shown. Seeds share photographs, so that the interval counts those of one seed. The steps are taken "
+    "in this order; in another, each would cost something else. Where two bars were trained in other precisions, their "
+    "difference is also that of the precisions. The balanced accuracy tells that the fall from bar 1 to bar 2 is not "
+    "that of the diagnoses that judge, which change with the copies."
 )
 
 
@@ -136,25 +150,49 @@ def of_steps(before: dict[str, Any] | None, after: dict[str, Any] | None) -> lis
     return [
         "Bar 4 corrects the labels and counts each photograph once, and it also makes the task easier: the official "
         "labels have one diagnosis for the two benign keratoses, so that nine classes become eight and to take one of "
-        f"these for the other is no error any more. What the correction itself costs is hidden by as much.{fewer}",
+        "these for the other is no error any more. So part of what bar 4 has above bar 3 comes from an easier task; "
+        f"how much is not known.{fewer}",
         "Bars 5 and 6 correct nothing: they are the networks of bars 1 and 4 on the Test folder, whose photographs "
-        "come in other proportions and in part from other sources. What bar 6 lacks to bar 4 is the price of that; "
-        "what bar 5 lacks to bar 1 is that and the price of the copies together.",
+        "come in other proportions and in part from other sources. From bar 4 to bar 6: other photographs. From bar 1 "
+        "to bar 5: other photographs, and the copies no longer help.",
     ]
 
 
-def of_costs(costs: Sequence[tuple[str, float, float, float]], on_test: Sequence[float]) -> str:
+def of_flow(flow: dict[str, Any] | None) -> list[str]:
+    """Return how many photographs bar 4 rests on and why the others are left out; nothing where it is not known."""
+    if flow is None:
+        return []
+    left, words = flow["steps"][0]["photographs"], []
+    for step in flow["steps"][1:]:
+        reasons = ", ".join(f"{n:,} {reason}" for reason, n in step["excluded"].items() if n)
+        if reasons:
+            words.append(f"{step['photographs']:,} {step['label']} (left out: {reasons})")
+    last = flow["steps"][-1]["photographs"]
+    return [
+        f"Behind bar 4: {left:,} photographs found; {'; '.join(words)}. {last - flow['photographs']:,} of them are "
+        f"Test, {flow['photographs']:,} are not. To leave out what is filed under several diagnoses may make the task "
+        f"easier too. {flow['filed']:,} of the {flow['photographs']:,} have no official label and keep the filed one."
+    ]
+
+
+def of_costs(
+    costs: Sequence[tuple[str, float, float, float]], on_test: Sequence[float], means: Sequence[float] = ()
+) -> str:
     """Return which corrections are shown to change the accuracy, and what the two networks have on Test.
 
     Args:
         costs: Of each correction: what holds from it on, by how much the accuracy changes, and the interval of that.
         on_test: The accuracies on Test of the network as published, and of that under `clean`.
+        means: The mean over the last ten epochs of each of the bars before Test.
     """
     shown = [f"once {once} ({value:+.3f})" for once, value, low, high in costs if high < 0 or low > 0]
     rest = [f"once {once}" for once, _, low, high in costs if low <= 0 <= high]
     words = f"the accuracy changes {', and '.join(shown)}" if shown else "no single correction is shown to change it"
     if shown and rest:
         words += f"; that it changes further {', or '.join(rest)} is not shown"
+    if len(means) == len(costs) + 1:
+        calm = ", ".join(f"{value:.3f}" for value in means)
+        words += f". Over their last ten epochs bars 1 to {len(means)} have {calm} on average"
     return (
         f"In one sentence: {words}. On Test, in part another source, the same two networks (bars 1 and 4) have "
         f"{' and '.join(f'{value:.3f}' for value in on_test)}."

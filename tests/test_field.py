@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from benchmarks import field
+from benchmarks.field_baselines import NEIGHBOURS, by_number, numbers
 from benchmarks.field_page import section
-from benchmarks.field_record import SCORES, Record, copying, field_recipes, in_field
+from benchmarks.field_record import SCORES, WITHIN, Record, copying, field_recipes, in_field
 from benchmarks.reproduction_rows import ROWS, cost
 
 from melascope.errors import RecipeError, RunError
@@ -60,6 +61,20 @@ def test_another_machine_goes_on_with_the_record_alone(photographs, tmp_path, mo
     _run(monkeypatch, photographs, tmp_path / "B", record)
     assert trained == ["plain-cnn", "plain-cnn"]
     assert json.loads(record.read_text())["recipes"]["small-cnn"]["by_fold"] == rows
+
+    # A score that was not asked for then is made of what the training said, where that is; nothing is trained again.
+    content = json.loads(record.read_text())
+    for row in content["recipes"]["small-cnn"]["by_fold"]:
+        del row[WITHIN]
+        row["date"] = "2026-01-01"
+    record.write_text(json.dumps(content))
+    _run(monkeypatch, photographs, tmp_path / "B", record, "--recipes", "small-cnn")
+    assert WITHIN not in json.loads(record.read_text())["recipes"]["small-cnn"]["by_fold"][0]
+    monkeypatch.setattr(field, "one_training", real)
+    _run(monkeypatch, photographs, tmp_path / "A", record, "--recipes", "small-cnn")
+    again = json.loads(record.read_text())["recipes"]["small-cnn"]["by_fold"]
+    assert again == [row | {"date": "2026-01-01"} for row in rows]
+    monkeypatch.setattr(field, "one_training", lambda recipe, *rest: trained.append(recipe.name) or real(recipe, *rest))
 
     # Precision is told row by row and changes no recipe; anything else does, and then nothing is lost.
     chosen["small-cnn"] = _recipe("small-cnn", precision="bfloat16")
@@ -137,6 +152,20 @@ def test_ours_are_said_to_be_better_only_where_it_is_shown(tmp_path: Path):
     text = section(path)
     assert "Left out, since the recipe has changed since: plain-cnn." in text
     assert "shown better than 1 of 2" in text
+
+
+def test_the_number_in_the_name_tells_what_was_collected_together():
+    labels = np.repeat([0, 1], 4 * NEIGHBOURS)
+    number = np.concatenate([np.arange(4 * NEIGHBOURS), 10_000 + np.arange(4 * NEIGHBOURS)])
+    assigned = np.arange(len(labels))[None, :] % 2
+    p = by_number(number, labels, assigned, 2)
+    assert p.shape == (1, len(labels), 2)
+    assert np.array_equal(p[0].argmax(axis=1), labels)
+    # Numbers that mean nothing tell nothing.
+    mixed = np.random.default_rng(0).permutation(len(labels))
+    assert 0.4 < (by_number(mixed, labels, assigned, 2)[0].argmax(axis=1) == labels).mean() < 0.6
+    assert list(numbers(pd.DataFrame({"image_id": ["ISIC_0000012", "ISIC_7"]}))) == [12, 7]
+    assert numbers(pd.DataFrame({"image_id": ["ISIC_0000012", "mole"]})) is None
 
 
 def test_rows_of_another_process_stay_and_other_photographs_are_refused(tmp_path: Path):

@@ -12,9 +12,10 @@ import pytest
 from benchmarks import reproduction
 from benchmarks.field_record import portable
 from benchmarks.reproduction_data import Material, judged, material, parts
-from benchmarks.reproduction_page import verdict, write_page
+from benchmarks.reproduction_page import write_page
 from benchmarks.reproduction_pairs import OURS, PAIRS, copied, lacking, missing_pairs, ours, pairs
 from benchmarks.reproduction_reasons import explanation
+from benchmarks.reproduction_record import RESERVED, close_test, current, flow
 from benchmarks.reproduction_rows import (
     CLEAN,
     CLEAN_COPIED,
@@ -30,7 +31,9 @@ from benchmarks.reproduction_rows import (
     published_range,
     trainings,
 )
-from benchmarks.reproduction_words import filled, said_range
+from benchmarks.reproduction_verdicts import ours as ours_of
+from benchmarks.reproduction_verdicts import verdict
+from benchmarks.reproduction_words import filled, of_flow, said_range
 
 from melascope.images import Geometry, synthetic
 from melascope.training import recipe as recipes
@@ -87,7 +90,7 @@ def _results(accuracy: float) -> dict[str, Any]:
     found = {}
     for training in trainings():
         recipe = training.resolved("float32")
-        judged = {"n": 400, "accuracy": accuracy}
+        judged = {"n": 400, "accuracy": accuracy, "balanced_accuracy": accuracy}
         found[training.name] = {
             str(seed): {
                 "seed": seed, "recipe": recipe.dumps(), "precision": "float32", "seconds": 60.0, "date": "2026-01-01",
@@ -120,8 +123,9 @@ def _all_pairs() -> dict[str, Any]:
 def test_the_page_says_what_is_reproduced_and_draws_the_waterfall(tmp_path: Path):
     write_page(tmp_path / "page.md", _results(0.5))
     page = (tmp_path / "page.md").read_text()
-    assert "| 0.499 | 0.500 (0.451 to 0.549) | yes, within sampling error |" in page
-    again = "another training of the same, read as 36 epochs | 0.828 | 0.500 (0.451 to 0.549) | no: ours is lower; not"
+    late = "0.500 (0.500 to 0.500)"
+    assert f"| 0.499 | 0.500 (0.451 to 0.549) | {late} | yes, within sampling error |" in page
+    again = f"of the same, read as 36 epochs | 0.828 | 0.500 (0.451 to 0.549) | {late} | no: ours is lower; not"
     assert again in page
     assert "`saktisaurav-rebalanced-36`:" not in page
     assert "| 0, 1; 0, 1 |" in page
@@ -131,7 +135,10 @@ def test_the_page_says_what_is_reproduced_and_draws_the_waterfall(tmp_path: Path
     assert "not computed yet" not in page.partition("## Ours on the same photographs")[0].lower()
     assert (tmp_path / "pictures" / "reproduction.png").stat().st_size > 10_000
     # What Test has is told beside the corrections, and is none.
-    assert "5. Test as filed, by the network of bar 1 (published: 0.407) | 0.500 | 400 | 0, 1 | float32 |" in page
+    assert (
+        "5. Test as filed, by the network of bar 1 (published: 0.407) | 0.500 | - | 0.500 | 400 | 0, 1 | float32 |"
+        in page
+    )
     assert "+0.000 (-0.069 to +0.069) to bar 4: no correction, but Test, in part another source |" in page
     assert "nine classes become eight" in page
     assert "no single correction is shown to change it." in page
@@ -150,11 +157,76 @@ def test_a_verdict_is_rounded_as_what_was_published():
     results = _results(0.5)
     row = ROW["saktisaurav-rebalanced-36"]
     for result in results[row.ours.name].values():
-        result["parts"]["validation"] = {"n": 1347, "accuracy": 1143 / 1347}
-    assert verdict(row, results) == "yes, within sampling error"
+        result["parts"]["validation"] = {"n": 1347, "accuracy": 1143 / 1347, "balanced_accuracy": 0.8}
+    assert verdict(row, results) == "yes, within sampling error and its rounding"
     for result in results[row.ours.name].values():
         result["parts"]["validation"]["accuracy"] = 1146 / 1347
     assert verdict(row, results) == "no: ours is higher; not explained yet"
+
+
+def test_a_number_that_no_seed_supports_is_not_reproduced():
+    results, row = _results(0.5), dataclasses.replace(ROW["saktisaurav-plain"], published=0.35)
+    for seed, accuracy in (("0", 0.246), ("1", 0.474)):
+        judged = {"n": 400, "accuracy": accuracy, "balanced_accuracy": 0.2}
+        results[row.ours.name][seed]["parts"] = {"validation": judged}
+    assert verdict(row, results) == "no: ours is lower or higher by the seed; not explained yet"
+    assert verdict(dataclasses.replace(row, published=0.45), results) == "yes"
+    assert verdict(dataclasses.replace(row, published=0.49), results) == "yes, within sampling error"
+    # What comes of a seed that learnt nothing supports no number.
+    fallen = dataclasses.replace(ROW["pattanaikay-plain"], published=0.22)
+    first = results[fallen.ours.name]["0"]
+    first["parts"] = {"validation": {"n": 400, "accuracy": 0.23, "balanced_accuracy": 0.11}}
+    first["history"]["tune_balanced_accuracy"][-1] = 0.11
+    assert verdict(fallen, results).startswith("no: ours is higher; explained below")
+
+
+def test_the_last_ten_epochs_are_those_before_the_one_that_is_read():
+    results, row = _results(0.5), ROW["saktisaurav-rebalanced-30"]
+    for result in results[row.ours.name].values():
+        result["history"]["tune_accuracy"] = [epoch / 100 for epoch in range(1, 37)]
+    found = ours_of(results, row.ours, row.part, row.epoch)
+    assert found is not None
+    assert found.values == (0.30, 0.30)
+    assert found.lately == pytest.approx((0.255, 0.21, 0.30))
+    assert found.said_lately() == "0.255 (0.210 to 0.300)"
+    on_test = ours_of(results, row.ours, "test")
+    assert on_test is not None
+    assert on_test.said_lately() == "-"
+
+
+def test_test_is_kept_only_where_a_row_shows_it():
+    results = _results(0.5)
+    close_test(results)
+    shown = {name for name, seeds in results.items() if all("test" in result["parts"] for result in seeds.values())}
+    row = ROW["saktisaurav-test"]
+    assert shown == {row.ours.name, row.clean.name}
+    kept = json.loads((Path(__file__).parents[1] / "docs" / "reproduction.json").read_text(encoding="utf-8"))
+    every = {name: list(seeds.values()) for name, seeds in kept.items() if name not in RESERVED}
+    assert {name for name, found in every.items() if any("test" in one["parts"] for one in found)} <= shown
+
+
+def test_pairs_of_a_recipe_that_has_changed_are_not_told(tmp_path: Path):
+    results = _results(0.5) | {PAIRS: _all_pairs()}
+    theirs = next(copied()).name
+    old = results[theirs]["0"]
+    results[theirs]["0"] = old | {"recipe": old["recipe"].replace("batch_size = 32", "batch_size = 16")}
+    fresh, stale = current(results)
+    assert stale == [f"{theirs}/seed-0"]
+    assert set(fresh[PAIRS][theirs]) == {"1"}
+    assert set(missing_pairs(fresh, 0)) == {(theirs, mine) for mine in OURS}
+    assert theirs in lacking(fresh, 0)
+    write_page(tmp_path / "page.md", results)
+    assert f"| {theirs} | 0 |" not in (tmp_path / "page.md").read_text()
+
+
+def test_the_flow_of_clean_adds_up(generated):
+    told = flow(generated.prepared["clean"])
+    table = generated.prepared["clean"].table
+    in_test = int((table["split"] == "test").fillna(False).sum())
+    assert told["photographs"] == len(table) - in_test
+    (words,) = of_flow(told)
+    assert f"{in_test:,} of them are Test" in words
+    assert of_flow(None) == []
 
 
 def test_what_is_missing_or_of_another_recipe_is_said_with_the_command(tmp_path: Path):
@@ -165,7 +237,7 @@ def test_what_is_missing_or_of_another_recipe_is_said_with_the_command(tmp_path:
     write_page(tmp_path / "page.md", results)
     page = (tmp_path / "page.md").read_text()
     assert f"The plot is not computed yet; what is missing: `{STEPS[1].training.name}`" in page
-    assert "| 2. Divided at random, then copied | not computed yet | | none | | |" in page
+    assert "| 2. Divided at random, then copied | not computed yet | | | | none | | |" in page
     assert "--seeds 0 --rows pattanaikay-plain waterfall\n" in page
     assert "--seeds 1 --rows waterfall\n" in page
     assert f"Left out, since the recipe has changed since: {first}/seed-0." in page
@@ -188,7 +260,7 @@ def test_a_training_of_one_seed_is_half_of_what_is_asked(tmp_path: Path):
     text = " ".join(page.read_text().split())
     assert f"{2 * asked - 1} of {2 * asked} are there" in text
     assert f"{asked - 1} of {asked} trainings have all seeds" in text
-    assert "| 0.500 (0.451 to 0.549) | 0, 1; 0 |" in text
+    assert "| 0.500 (0.451 to 0.549) | 0.500 (0.500 to 0.500) | 0, 1; 0 |" in text
     assert "Of seed 0:" not in text
     assert "--seeds 1 --rows saktisaurav-plain ```" in text
     for seeds in results.values():
@@ -221,7 +293,8 @@ def test_pairs_are_missing_until_made_and_need_what_was_said(tmp_path: Path):
 
 def test_a_lost_choice_is_trained_anew(tmp_path: Path, monkeypatch):
     mine = ours(None)[0]
-    results = _results(0.5) | {mine.name: {"0": {}}}
+    told = {"recipe": mine.resolved("float32").dumps(), "precision": "float32"}
+    results = _results(0.5) | {mine.name: {"0": told}}
     monkeypatch.setattr(reproduction, "trainings", lambda names: [])
     monkeypatch.setattr(reproduction, "material", lambda *rest: None)
     monkeypatch.setattr(reproduction, "parts", lambda *rest: None)
@@ -229,7 +302,7 @@ def test_a_lost_choice_is_trained_anew(tmp_path: Path, monkeypatch):
 
     def one(training: Training, *rest: Any) -> dict[str, Any]:
         trained.append(training.name)
-        return {"said": {"labels": "0", "choices": "0"}}
+        return told | {"said": {"labels": "0", "choices": "0"}}
 
     monkeypatch.setattr(reproduction, "one", one)
     words = ["reproduction", "DATA", "--out", str(tmp_path), "--seeds", "0", "--rows", "ours"]

@@ -108,6 +108,10 @@ IDLE = [
     ("[schedule]\nepochs = 3\nearly_stopping_patience = 4", "schedule.early_stopping_patience = 4 never passes"),
     ("[schedule]\nmonitor = 'tune_accuracy'", 'set schedule.keep = "best" or schedule.early_stopping_patience'),
     ("[network]\nbatch_norm_momentum = 0.9", "set network.batch_norm = true"),
+    (
+        "[balance]\nsampling = 'balanced'\nclass_weights = 'balanced'",
+        'balance.class_weights has no effect with sampling = "balanced"',
+    ),
     ("[network]\nseparable = true\nkernel = 1", "network.separable has no effect"),
     (
         "[network]\nhead = 'pooled'\ndense = []\ndense_dropout = 0.5",

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from melascope.datasets.origins import OTHER as UNTOLD
 from melascope.reports import data_sections as data
 from melascope.reports import figures, wording
 from melascope.reports.album import Album, LoadPicture
@@ -107,6 +108,8 @@ def summary(result: Mapping[str, Any]) -> list[Any]:
     )
     if of_sources:
         note += " Within a source: only photographs of one source are compared, since a source can tell the diagnosis."
+        if any(UNTOLD in (found.get("within_source") or {}).get("sources", ()) for found in recipes.values()):
+            note += f' Those of a source "{UNTOLD}" count as one and may be of several, of which one can tell it too.'
     blocks += shuffled_note(result)
     return [*blocks, Table("Scores out of fold", columns, rows, note)]
 

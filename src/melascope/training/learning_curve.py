@@ -23,6 +23,7 @@ from melascope.training import fold_baselines
 from melascope.training.cross_validated import Watch, load_distinct, other_epochs, settled_folds
 from melascope.training.cross_validation import draw_folds, one_training, scores_of, training_rows
 from melascope.training.experiment import Experiment, Material, PathLike, Reading
+from melascope.training.locks import alone_in_out
 from melascope.training.recipe import Recipe
 from melascope.training.run_folder import write_text
 
@@ -50,6 +51,7 @@ class LearningCurve:
         return pd.DataFrame(self.result["by_training"])
 
 
+@alone_in_out
 def learning_curve(
     data: PathLike,
     out: PathLike,
@@ -108,7 +110,7 @@ def learning_curve(
             for fold in range(folds):
                 train, tune = training_rows(chosen, assigned, fold)
                 for share in sizes:
-                    rows = nested(train, labels, groups, share, at_seed)
+                    rows = nested(train, labels, groups, share, at_seed, fold)
                     pieces.append((at_seed, fold, share, rows, tune, np.flatnonzero(assigned == fold)))
         _refuse_equal(sizes, [(piece[2], len(piece[3])) for piece in pieces], judged.unit(material.facts))
         write_text(experiment.path / f"{chosen.name}.toml", chosen.dumps())
@@ -171,11 +173,14 @@ def nested(
     groups: NDArray[np.object_],
     share: float,
     seed: int,
+    fold: int = 0,
 ) -> NDArray[np.intp]:
     """Return those of some rows that a share of the lesions leaves; smaller shares are part of larger ones.
 
-    Within each diagnosis the groups stand in an order that a hash of seed and name gives, of which the first are
-    taken, one at least. A group of several diagnoses counts for the rarest of them.
+    Within each diagnosis the groups stand in an order that a hash of seed, fold and name gives, of which the first are
+    taken, one at least. Each fold has an order of its own, and none is that in which groups were dealt into folds:
+    trainings on one small share of two folds would else be on the very same photographs, and err alike. A group of
+    several diagnoses counts for the rarest of them.
 
     Args:
         rows: Rows of the arrays.
@@ -183,15 +188,15 @@ def nested(
         groups: `(n,)` names.
         share: Above 0, up to 1.
         seed: Another seed, another order.
+        fold: Another fold, another order.
     """
     frequency = np.bincount(labels)
     frame = pd.DataFrame({"group": groups[rows].astype(str), "label": labels[rows]})
     frame["rarity"] = frequency[frame["label"].to_numpy()]
     names = frame.sort_values(["rarity", "label"], kind="stable").drop_duplicates("group")
     key = f"{seed & (2**64 - 1):016x}"
-    names = names.assign(
-        order=pd.util.hash_array(names["group"].to_numpy(dtype=object), hash_key=key, categorize=False)
-    )
+    of_fold = np.array([f"share of fold {fold}: {name}" for name in names["group"]], dtype=object)
+    names = names.assign(order=pd.util.hash_array(of_fold, hash_key=key, categorize=False))
     names = names.sort_values(["order", "group"])
     place = names.groupby("label").cumcount()
     count = names.groupby("label")["group"].transform("size")

@@ -102,6 +102,13 @@ _RULES = (
         off=True,
     ),
     _Rule(
+        ("balance.class_weights",),
+        lambda r: r.balance.sampling == "balanced",
+        'has no effect with sampling = "balanced", after which all classes are equally frequent; set balance.sampling '
+        'to "none" or "sqrt", or leave it out',
+        off=True,
+    ),
+    _Rule(
         ("optimiser.focal_gamma",),
         lambda r: r.optimiser.loss != "focal",
         'has no effect with loss = "{r.optimiser.loss}"; set optimiser.loss = "focal", or leave it out',

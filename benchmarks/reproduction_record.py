@@ -1,0 +1,64 @@
+"""What stands in docs/reproduction.json: which of it holds today, and what of the data set is told beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from benchmarks.field_record import OURS, same
+from benchmarks.reproduction_pairs import PAIRS, of_ours
+from benchmarks.reproduction_rows import FLOW, opens_test, trainings
+from melascope.audit.protocol import Prepared
+
+Results = dict[str, Any]
+RESERVED = (PAIRS, FLOW)
+"""Keys of the results that are no training."""
+
+
+def current(results: Mapping[str, Any]) -> tuple[Results, list[str]]:
+    """Return what was trained by recipes as they are now, with the pairs of it; and what was not, by training and seed.
+
+    Args:
+        results: By training and seed: `recipe`, `precision` and more; under `PAIRS` the pairs.
+    """
+    fresh: Results = {}
+    stale: list[str] = []
+    for training in [*trainings(), *map(of_ours, OURS)]:
+        for seed, result in results.get(training.name, {}).items():
+            if same({"toml": result["recipe"]}, training.resolved(result["precision"])):
+                fresh.setdefault(training.name, {})[seed] = result
+            else:
+                stale.append(f"{training.name}/seed-{seed}")
+    made = {
+        theirs: {
+            seed: {
+                mine: less
+                for mine, less in each.items()
+                if not {f"{name}/seed-{seed}" for name in (theirs, of_ours(mine).name)} & set(stale)
+            }
+            for seed, each in seeds.items()
+        }
+        for theirs, seeds in results.get(PAIRS, {}).items()
+    }
+    left = {theirs: {seed: each for seed, each in seeds.items() if each} for theirs, seeds in made.items()}
+    if any(left.values()):
+        fresh[PAIRS] = {theirs: seeds for theirs, seeds in left.items() if seeds}
+    return fresh, stale
+
+
+def close_test(results: Results) -> None:
+    """Drop what trainings scored on Test that are not asked for it: it is opened for the numbers of a row alone."""
+    for name, seeds in results.items():
+        if name not in RESERVED and not opens_test(name):
+            for result in seeds.values():
+                result.get("parts", {}).pop("test", None)
+
+
+def flow(prepared: Prepared) -> dict[str, Any]:
+    """Return how the photographs under a protocol come from those that were found, and how sure their labels are."""
+    outside = prepared.table[~(prepared.table["split"] == "test").fillna(False).to_numpy(dtype=bool)]
+    return {
+        "steps": [step.to_json() for step in prepared.flow],
+        "photographs": len(outside),
+        "filed": int((outside["label_from"] == "filed").sum()),
+    }
