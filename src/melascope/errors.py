@@ -38,6 +38,10 @@ class RecipeError(MelascopeError):
     """A recipe has an unknown key, an impossible value or a missing file."""
 
 
+class WeightsError(RecipeError):
+    """The weights that a recipe names cannot be fetched or read; its values may be as they should."""
+
+
 class BundleError(MelascopeError):
     """A model bundle is damaged, incomplete or of another version."""
 

@@ -176,3 +176,7 @@ def test_only_the_part_train_of_a_table_that_was_split_gets_copies(scanned):
     parts = scanned.assign(part="train")
     parts.loc[parts["image_id"] == "ISIC_0000020", "part"] = "calibrate"
     assert "ISIC_0000020" not in set(draw(parts, Balancing(100))["copy_of"])
+
+
+def test_a_column_part_of_another_meaning_hinders_no_copies(scanned):
+    assert len(draw(scanned.assign(part="arm"), Balancing(2))) == 4

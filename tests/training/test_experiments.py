@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from melascope.cli import cross_validate as cli_folds
 from melascope.cli import learning_curve as cli_curve
 from melascope.errors import DataError, RunError
 from melascope.training.cross_validated import CrossValidated, cross_validate_data
+from melascope.training.cross_validation import draw_folds
 from melascope.training.experiment import Experiment, Material, Reading
 from melascope.training.learning_curve import LearningCurve, learning_curve, nested
 
@@ -374,6 +376,17 @@ def test_smaller_shares_are_part_of_larger_ones_and_groups_stay_whole() -> None:
     half = nested(rows, labels, groups, 0.5, seed=4)
     assert abs(len(half) - 90) <= 9
     assert not np.array_equal(half, nested(rows, labels, groups, 0.5, seed=5))
+
+
+def test_small_shares_of_different_folds_are_not_the_same_photographs() -> None:
+    names = np.array([f"lesion {i}" for i in range(1500)], dtype=object)
+    labels = np.random.default_rng(1).choice(3, len(names), p=[0.6, 0.3, 0.1])
+    assigned = draw_folds(labels, names, ("a", "b", "c"), 5, 0)
+    taken = [
+        set(nested(np.flatnonzero(assigned != fold), labels, names, 0.125, seed=0, fold=fold)) for fold in range(5)
+    ]
+    shared = [len(a & b) / len(a | b) for a, b in combinations(taken, 2)]
+    assert max(shared) < 0.15  # .07 where each is drawn by itself
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from melascope.errors import RunError
 from melascope.training import recipe as recipes
 from melascope.training.run_folder import RunFolder, changes
-from melascope.training.settings import continued_recipe, shortened
+from melascope.training.settings import continued_recipe, resolve, shortened
 from melascope.training.tuning_storage import storage_url
 
 
@@ -43,6 +44,17 @@ def test_a_run_that_went_on_from_another_needs_it_no_more(tmp_path):
     assert continued_recipe(tmp_path / "R2", tmp_path / "R1") == recipe
     assert continued_recipe(tmp_path / "R2", tmp_path / "R3") is None
     assert continued_recipe(tmp_path / "R2", None) is None
+
+
+def test_a_recipe_may_be_named_again_when_the_first_run_is_gone(tmp_path):
+    given = {
+        "data": tmp_path, "recipe": "plain-cnn", "protocol": "clean", "images": None, "authority": [],
+        "spellings": None, "epochs": None, "limit": None, "seed": 0, "audit": None, "parts": None, "unaudited": False,
+        "from_run": tmp_path / "R1",
+    }  # fmt: skip
+    with pytest.raises(RunError, match="holds no run"):
+        resolve(**given)
+    assert resolve(**given, begun=True)["from"] == str((tmp_path / "R1").resolve())
 
 
 def test_a_run_to_resume_has_its_own_recipe(tmp_path):

@@ -12,7 +12,11 @@ from typing import Any
 import pytest
 
 from melascope.errors import MelascopeError, MissingExtraError
+from melascope.progress import silent
+from melascope.training import recipe as recipes
 from melascope.training import tracking
+from melascope.training.run_folder import STEPS, RunFolder
+from melascope.training.steps import LOGGED, Steps
 from melascope.training.tracking import Tracker, tracker
 from melascope.training.tracking_scores import judged
 from melascope.training.tracking_uri import check, look, masked, reason
@@ -291,3 +295,76 @@ def test_passwords_are_never_told() -> None:
     assert reason(ValueError("bad https://me:secret@host.\nmore")) == "bad https://host"
     assert reason(ValueError()) == "ValueError"
     assert isinstance(tracker(None, run="x"), Tracker)
+
+
+PART = {"n_images": 40, "accuracy": {"value": 0.5, "n": 40}, "balanced_accuracy": {"value": 0.25, "n": 40}}
+
+
+def finished(folder: Path) -> RunFolder:
+    """Write what a run leaves of which every step is done."""
+    run = RunFolder.start(folder, {"recipe": recipes.load("plain-cnn").dumps(), "seed": 3}, resume=False)
+    (folder / "history.csv").write_text("epoch,loss,tune_loss\n1,1.5,\n2,1.25,1.75\n")
+    run.write_json("metrics.json", {"headline": "test", "parts": {"test": PART}})
+    for name in LOGGED:
+        if not (folder / name).exists():
+            (folder / name).write_text(name)
+    for step in STEPS:
+        run.finish(step, 1.0)
+    return run
+
+
+def test_a_run_that_is_first_logged_when_it_is_resumed_is_logged_whole_and_once(uri: str, tmp_path: Path) -> None:
+    run = finished(tmp_path / "run")
+    Steps(run.path, run.settings, True, silent).go("report")
+    assert not (run.path / "mlflow.json").exists()
+    sent: list[str] = []
+    for resumed in range(3):
+        if resumed == 2:  # what changed, or was lost there, is sent
+            run.write_json("metrics.json", {"headline": "test", "parts": {"test": {**PART, "n_images": 41}}})
+        steps = Steps(run.path, run.settings, True, silent, mlflow=uri)
+        steps.go("report")
+        log: Any = steps.tracker
+        told = stored(log)
+        assert told.info.status == "FINISHED"
+        assert told.data.params["seed"] == "3"
+        epochs = log._client.get_metric_history(log.run_id, "loss")
+        assert [(point.step, point.value) for point in epochs] == [(1, 1.5), (2, 1.25)]
+        assert [point.step for point in log._client.get_metric_history(log.run_id, "tune_loss")] == [2]
+        assert [point.value for point in log._client.get_metric_history(log.run_id, "test/accuracy/value")] == [0.5]
+        assert told.data.metrics["test/n_images"] == (41 if resumed == 2 else 40)
+        assert sorted(file.path for file in log._client.list_artifacts(log.run_id)) == sorted(LOGGED)
+        sent.append(log.run_id)
+    assert len(set(sent)) == 1
+
+
+def test_files_that_the_server_has_are_not_sent_again(uri: str, tmp_path: Path) -> None:
+    report = tmp_path / "report.html"
+    report.write_text("<p>")
+    log: Any = tracker(uri, run="files")
+    log.file(report, known=True)
+    there = Path(stored(log).info.artifact_uri.removeprefix("file://")) / "report.html"
+    assert there.read_text() == "<p>"
+    there.write_text("<b>")
+    log.file(report, known=True)
+    assert there.read_text() == "<b>"  # of the same size: not sent
+    log.file(report)
+    assert there.read_text() == "<p>"
+    report.write_text("<p>more")
+    log.file(report, known=True)
+    assert there.read_text() == "<p>more"
+    log.close()
+    assert log.trouble is None
+
+
+def test_a_training_that_ended_before_it_was_logged_sends_its_epochs_without_training_again(
+    uri: str, tmp_path: Path
+) -> None:
+    run = finished(tmp_path / "run")
+    run.state = {step: run.state[step] for step in ("data", "pack", "fit")}
+    (run.path / "metrics.json").unlink()
+    run.finish("fit", 1.0)
+    steps = Steps(run.path, run.settings, True, silent, mlflow=uri)
+    steps.go("fit")
+    log: Any = steps.tracker
+    assert [point.step for point in log._client.get_metric_history(log.run_id, "loss")] == [1, 2]
+    assert log._client.list_artifacts(log.run_id) == []

@@ -15,6 +15,7 @@ from melascope.cli.run import data_options, machine_options, spellings
 
 if TYPE_CHECKING:
     from melascope.datasets.balanced import Mode
+    from melascope.datasets.official import Official
 
 
 @click.command()
@@ -46,7 +47,8 @@ def balance(
     OUT/table.csv lists both, each copy with its source in copy_of, so that no split of ours parts them (but the
     protocol as-published, on purpose). To use the set, give that table, not the folder. The protocol clean counts a
     photograph and its copies once, and so trains on no copy: Melascope itself balances while it trains, by the
-    [balance] section of a recipe. Stopped at any moment, the same command goes on.
+    [balance] section of a recipe. With --authority photographs are counted, copied and listed under their official
+    diagnoses. Stopped at any moment, the same command goes on.
 
     \b
     Example:  melascope data balance photographs --per-class 500 --out BALANCED
@@ -55,6 +57,7 @@ def balance(
     from melascope.datasets.balanced import Balancing
     from melascope.datasets.balanced_files import write_copies, write_tables
     from melascope.datasets.groups import copies_of
+    from melascope.datasets.official import by_authority
 
     console.check_folder(out)
     if data_path.is_dir() and data_path.resolve() in (out.resolve(), *out.resolve().parents):
@@ -63,11 +66,16 @@ def balance(
     threads = environment.threads()
     with console.progress() as progress:
         table = scan(read(data_path, images, authority, spellings(spelling)), threads=threads, progress=progress)
-        copies = write_copies(table, out, settings, threads=threads, progress=progress)
+        official = by_authority(table) if authority else None
+        table = table if official is None else official.table
+        sources = table if official is None else table[official.settled].reset_index(drop=True)
+        copies = write_copies(sources, out, settings, threads=threads, progress=progress)
     csv, _ = write_tables(table, copies, out)
     unreadable = int(table["error_kind"].notna().sum())
     earlier = int(copies_of(table).notna().sum())
-    told = {**_told(table, copies), "originals": len(table) - earlier, "earlier_copies": earlier}
+    told = {**_told(sources, copies), "originals": len(table) - earlier, "earlier_copies": earlier}
+    if official is not None:
+        told["authority"] = _by_authority(official)
     if as_json:
         click.echo(json.dumps({"settings": settings.to_json(), "table": str(csv), **told}, indent=1))
     else:
@@ -95,6 +103,41 @@ def _told(table: Any, copies: Any) -> dict[str, Any]:
     return {"diagnoses": rows, "copies": len(copies), "unturned": int((copies["degrees"] == 0).sum())}
 
 
+def _by_authority(official: Official) -> dict[str, int]:
+    """Count the photographs that stand otherwise than filed, and of those to train on the ones that get no copies."""
+    from melascope.datasets.balanced import may_be_copied
+    from melascope.datasets.groups import copies_of
+
+    may, original = may_be_copied(official.table), copies_of(official.table).isna().to_numpy(dtype=bool)
+    return {
+        "filed_otherwise": int((official.otherwise & original).sum()),
+        "contradicted": int((official.contradicted & may).sum()),
+        "too_coarse": int((official.too_coarse & may).sum()),
+    }
+
+
+def _of_authority(told: dict[str, int]) -> list[str]:
+    """Return in words what the authority changed."""
+    from melascope.counted import plural
+
+    stand = plural(told["filed_otherwise"], "photograph stands", "photographs stand")
+    found = [
+        f"{stand} under another diagnosis than filed: the authority's, by which copies are made too."
+        if told["filed_otherwise"]
+        else "The authority contradicts no filed diagnosis."
+    ]
+    if told["contradicted"]:
+        those = plural(told["contradicted"], "photograph gets", "photographs get")
+        found.append(f"{those} no copies: the labels contradict each other, and the authority does not decide.")
+    if told["too_coarse"]:
+        those = plural(told["too_coarse"], "photograph gets", "photographs get")
+        found.append(
+            f"{those} no copies: the official diagnosis is several of those that the set is filed under, and does not "
+            "say which."
+        )
+    return found
+
+
 def _print(told: dict[str, Any], csv: Path, out: Path) -> None:
     from melascope import diagnosis
     from melascope.counted import plural
@@ -113,6 +156,7 @@ def _print(told: dict[str, Any], csv: Path, out: Path) -> None:
         "as the source.",
         "Split before you train elsewhere, and by the table: a copy in validation of a photograph in training makes "
         "every figure too good.",
+        *(_of_authority(told["authority"]) if "authority" in told else ()),
         f"{out} holds the copies only; {kept}. The table lists {lists}: give that, not the folder.",
         f"Table: {csv}",
     ]

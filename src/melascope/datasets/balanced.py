@@ -16,6 +16,7 @@ import pandas as pd
 
 from melascope import diagnosis
 from melascope.counted import plural
+from melascope.datasets.fixed import parts_told
 from melascope.datasets.groups import ambiguous_names, copies_of, photographs
 from melascope.errors import DataError
 
@@ -74,8 +75,9 @@ def quotas(diagnoses: pd.Series, how: Balancing) -> dict[str, int]:
 def may_be_copied(table: pd.DataFrame) -> np.ndarray:
     """Return which rows `(n,)` are trained on, have a diagnosis, can be read, and are no copies themselves."""
     may = table["diagnosis"].notna() & (table["split"].fillna("train") == "train")
-    if "part" in table.columns:
-        may &= (table["part"] == "train").fillna(False)
+    part = parts_told(table)
+    if part is not None:
+        may &= (part == "train").fillna(False)
     if "error_kind" in table.columns:
         may &= table["error_kind"].isna()
     chosen: np.ndarray = may.to_numpy(dtype=bool) & copies_of(table).isna().to_numpy(dtype=bool)

@@ -23,6 +23,12 @@ from melascope.errors import DataError
 FIXED = ("ham10000-folds", "isic9-clean")
 """The names of the files that come with Melascope."""
 
+_MEANT = {
+    "training": "train", "tuning": "tune", "valid": "tune", "val": "tune", "validation": "tune", "dev": "tune",
+    "calibration": "calibrate", "testing": "test", "holdout": "test",
+}  # fmt: skip
+_MOST_WORDS = 3
+
 
 def fixed(name_or_path: str | os.PathLike[str]) -> pd.DataFrame:
     """Return a fold file: `image_id`, and `part` or `fold`.
@@ -110,6 +116,72 @@ def place(table: pd.DataFrame, told: pd.DataFrame) -> pd.Series:
             f"theirs is {table['image_id'].iloc[0]}."
         )
     return pd.Series(found, index=table.index, name=column, dtype="string" if column == "part" else "Int64")
+
+
+def parts_told(table: pd.DataFrame) -> pd.Series | None:
+    """Return a table's own column `part`; None where it has none, or means something else by it, such as a body part.
+
+    A column means parts where some row has one of `PARTS`, or a word that others use for one, such as `valid`. Case
+    does not matter; what is neither stays as it is, and what is empty is missing.
+
+    Args:
+        table: An image table, or rows of it.
+    """
+    if "part" not in table.columns:
+        return None
+    text = table["part"].astype("string").str.strip()
+    lower = text.str.lower()
+    if not lower.isin([*PARTS, *_MEANT]).any():
+        return None
+    return text.mask(lower.isin(PARTS), lower).mask(text == "").rename("part")
+
+
+def own_parts(table: pd.DataFrame) -> tuple[pd.Series | None, list[str]]:
+    """Return the parts that a table's own column `part` gives all of its rows, and a sentence where it is not used.
+
+    A column that gives some rows a part and others none is refused: to drop it would train on its test.
+
+    Args:
+        table: The rows that count, as a protocol has them; those that it leaves out need no part.
+
+    Returns:
+        The part of each row, one of `PARTS`; None where the table has no such column, or means something else by it.
+
+    Raises:
+        DataError: When some rows have a part, and others none or a word that is none.
+    """
+    told = parts_told(table)
+    if told is None:
+        return None, _other_meaning(table)
+    wrong = ~told.isin(PARTS)
+    if not wrong.any():
+        return told, []
+    words = told.fillna("").where(wrong).value_counts()
+    found, mend = [], []
+    for word in map(str, words.index[:_MOST_WORDS]):
+        first = table["image_id"][(told.fillna("") == word).to_numpy(dtype=bool)].iloc[0]
+        quoted = f'"{word}"' if word else "empty"
+        found.append(f"{words[word]:,} {quoted} (such as {first})")
+        meant = _MEANT.get(word.lower(), "one of the four")
+        # Thresholds are set on calibrate; a set with one part for both has that one and no tune.
+        meant = "calibrate" if meant == "tune" and not (told == "calibrate").any() else meant
+        mend.append(f"write {meant} for {quoted}" if word else "fill in the empty cells")
+    if len(words) > _MOST_WORDS:
+        found.append("and others")
+    remedy = ", ".join(dict.fromkeys(mend))
+    raise DataError(
+        f"The table's column part is none of {', '.join(PARTS[:-1])} and {PARTS[-1]} for {int(wrong.sum()):,} of "
+        f"{plural(len(table), 'photograph')}: {', '.join(found)}. {remedy[0].upper()}{remedy[1:]}, or drop the column "
+        "to have the photographs divided anew."
+    )
+
+
+def _other_meaning(table: pd.DataFrame) -> list[str]:
+    words = table["part"].dropna().astype(str).str.strip() if "part" in table.columns else pd.Series(dtype=str)
+    words = words[words != ""]
+    if words.empty:
+        return []
+    return [f'The table has a column part, which was not used: "{words.iloc[0]}" and its other words name no parts.']
 
 
 def split_as_told(table: pd.DataFrame, told: pd.DataFrame, allow_torn: bool = False) -> SplitResult:

@@ -15,6 +15,7 @@ from melascope.reports.page import Code, Details, Drawing, Facts, Measure, Measu
 
 _FEW_TRIALS = 30
 _MOST_ROWS = 200
+_WITHIN = "melanoma_auc_within_source"
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,8 @@ class TuningReport:
     """What the page needs.
 
     Attributes:
-        trials: A row per trial: `number`, `state`, the score, the values searched, `folds_done`, `seconds`, `error`.
+        trials: A row per trial: `number`, `state`, the score, the values searched, `folds_done`, `seconds`, `error`;
+            `melanoma_auc_within_source` where sources are known.
         score: Name of the score's column.
         lower_is_better: Which way is better.
         best: Number of the best trial.
@@ -36,7 +38,7 @@ class TuningReport:
         wanted: How many trials were asked for.
         folds: Of the cross-validation.
         facts: About the data: `photographs`, `groups`, `test_left_out`, `calibrate_left_out`, `audited`,
-            `optimistic`, `warnings`.
+            `optimistic`, `sources` (how many are known), `warnings`.
         protocol: Of the data.
         recipe: The best recipe as TOML.
         command: What judges it on Test.
@@ -166,11 +168,14 @@ def _trials(inputs: TuningReport) -> list[Any]:
     ordered = inputs.trials.sort_values(
         ["state", inputs.score], ascending=[True, inputs.lower_is_better], kind="stable", na_position="last"
     )
-    columns = ["trial", "state", _named(inputs.score), "folds", *keys, "seconds", "remark"]
+    # Never an AUC over sources without that within a source beside it.
+    within = [_WITHIN] if inputs.score == "melanoma_auc" and _WITHIN in inputs.trials else []
+    titles = ["within a source" for _ in within]
+    columns = ["trial", "state", _named(inputs.score), *titles, "folds", *keys, "seconds", "remark"]
     rows = [
         [
-            str(row["number"]), str(row["state"]), _cell(row[inputs.score]), str(row["folds_done"]),
-            *(_cell(row[key]) for key in keys), _cell(row["seconds"]), _remark(row),
+            str(row["number"]), str(row["state"]), *(_cell(row[key]) for key in (inputs.score, *within)),
+            str(row["folds_done"]), *(_cell(row[key]) for key in keys), _cell(row["seconds"]), _remark(row),
         ]
         for row in ordered.head(_MOST_ROWS).to_dict("records")
     ]  # fmt: skip
@@ -194,6 +199,7 @@ def _data(inputs: TuningReport) -> list[Any]:
             [
                 ("Photographs", wording.count(facts["photographs"])),
                 ("Groups, never torn between folds", wording.count(facts["groups"])),
+                *([("Sources known", wording.count(facts["sources"]))] if "sources" in facts else []),
                 ("Left out as Test", wording.count(facts["test_left_out"])),
                 ("Left out for calibration", wording.count(facts["calibrate_left_out"])),
                 ("Processor", str(machine.get("processor", ""))),

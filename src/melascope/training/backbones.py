@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from melascope.errors import RecipeError
+from melascope.errors import RecipeError, WeightsError
 from melascope.training import backend, zoo
 from melascope.training.backbone_names import BACKBONES, IMAGENET
 
@@ -224,7 +224,7 @@ def _fetched(name: str) -> list[NDArray[Any]]:
         address = re.search(r"https?://\S+?(?=:?\s|:$|$)", str(error))
         folder = Path(keras.config.keras_home() if hasattr(keras.config, "keras_home") else "~/.keras") / "models"
         how = f"get {address[0]} on another machine and put it into {folder}" if address else "try again with a network"
-        raise RecipeError(
+        raise WeightsError(
             f"The ImageNet weights of {name} could not be fetched ({_line(error)}). Either {how}, "
             "or name the file by network.weights."
         ) from None

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from melascope.audit.protocol import Prepared
 from melascope.counted import plural
 from melascope.datasets import fixed
-from melascope.datasets.fixed import place, refuse_torn
+from melascope.datasets.fixed import own_parts, parts_told, place, refuse_torn
 from melascope.datasets.split import PARTS
 from melascope.errors import DataError
 
@@ -42,6 +42,8 @@ class Open:
 def without_test(prepared: Prepared, parts: str | os.PathLike[str] | None, unaudited: bool, data: str) -> Open:
     """Leave out the test: the Test folder, the `part` of a divided table, and the part `test` of a file.
 
+    A `part` of the table's own must name one for every photograph, unless a file of parts does.
+
     Args:
         prepared: As a protocol has the photographs.
         parts: A fold file, or `table` for the table's own folds.
@@ -49,19 +51,19 @@ def without_test(prepared: Prepared, parts: str | os.PathLike[str] | None, unaud
         data: What to call the table.
 
     Raises:
-        DataError: When a photograph has no place, or a group stands in several parts or folds.
+        DataError: When a photograph has no place or no part, or a group stands in several parts or folds.
     """
     rows = prepared.table
     test = _equal(rows["split"], "test")
-    warnings = []
-    if "part" in rows:
-        own = rows["part"].where(rows["part"].isin(PARTS))
+    told = None if parts is None or parts == OWN else fixed(parts)
+    own, warnings = own_parts(rows) if told is None or "part" not in told else (parts_told(rows), [])
+    if own is not None:
         if not unaudited:
-            refuse_torn(rows["group"], own)
+            refuse_torn(rows["group"], own.where(own.isin(PARTS)))
         test |= _equal(own, "test")
     folds, source = None, None
     if parts is not None:
-        placed = rows.get("fold", pd.Series(pd.NA, index=rows.index)) if parts == OWN else place(rows, fixed(parts))
+        placed = rows.get("fold", pd.Series(pd.NA, index=rows.index)) if told is None else place(rows, told)
         _refuse_missing(rows[~test], placed[~test], parts)
         if not unaudited:
             refuse_torn(rows["group"], placed)

@@ -25,6 +25,7 @@ from melascope.training import fold_baselines, networks
 from melascope.training import recipe as recipes
 from melascope.training.cross_validation import CrossValidation, cross_validate, refuse_folds
 from melascope.training.experiment import Experiment, Material, PathLike, Reading
+from melascope.training.locks import alone_in_out
 from melascope.training.recipe import Recipe
 from melascope.training.run_folder import write_text
 from melascope.training.settings import of_epochs, shortened
@@ -58,6 +59,7 @@ class CrossValidated:
         return pd.read_parquet(self.path / "predictions.parquet")
 
 
+@alone_in_out
 def cross_validate_data(
     data: PathLike,
     out: PathLike,

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from melascope.errors import RecipeError, RunError
+from melascope.errors import RunError, WeightsError
 from melascope.progress import Progress, silent
 from melascope.training import backend
 from melascope.training.fit_input import check, check_targets, check_tune
@@ -268,7 +268,7 @@ def _content(file: Path) -> str:
         with file.open("rb") as weights:
             return hashlib.file_digest(weights, "sha256").hexdigest()
     except OSError as error:
-        raise RecipeError(f"network.weights: {file} cannot be read ({error.strerror}).") from None
+        raise WeightsError(f"network.weights: {file} cannot be read ({error.strerror}).") from None
 
 
 def _finished(folder: Path, mark: str, resume: bool) -> pd.DataFrame | None:

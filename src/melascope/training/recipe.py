@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
-from melascope.errors import RecipeError, RunError
+from melascope.errors import RecipeError, RunError, WeightsError
 from melascope.training.backbone_names import BACKBONES, NO_FILES
 from melascope.training.recipe_sections import (
     OF_CNN,
@@ -212,7 +212,9 @@ def _check_weights(recipe: Recipe, file: Path, where: str) -> None:
     from melascope.training.backbones import refuse_trained
 
     if not file.is_file():
-        raise RecipeError(f"{where}: network.weights names {file}, which is not a file. Correct the path or remove it.")
+        raise WeightsError(
+            f"{where}: network.weights names {file}, which is not a file. Correct the path or remove it."
+        )
     try:
         refuse_trained(recipe.network)
     except (RecipeError, RunError) as error:

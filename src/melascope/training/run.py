@@ -14,6 +14,7 @@ from melascope.datasets import table
 from melascope.errors import RunError
 from melascope.progress import Progress, silent
 from melascope.training import continued, run_page, settings
+from melascope.training.locks import alone_in_out, at_work
 from melascope.training.recipe import Recipe
 from melascope.training.run_folder import RunFolder
 from melascope.training.steps import Steps
@@ -78,6 +79,7 @@ class Run:
         return run_page.summary(self.folder)
 
 
+@alone_in_out
 def run(
     data: PathLike,
     out: PathLike,
@@ -135,8 +137,9 @@ def run(
         >>> run = melascope.run("photographs", out="RUN")
         >>> run.metrics["parts"]["test"]["groups"]["melanoma"]["auc"]
     """
-    if resume and recipe is None:
-        recipe = settings.continued_recipe(out, from_run)
+    before = settings.continued_recipe(out, from_run) if resume else None
+    if recipe is None:
+        recipe = before
     asked = settings.resolve(
         data=data,
         recipe=recipe,
@@ -151,6 +154,7 @@ def run(
         parts=parts,
         unaudited=unaudited,
         from_run=from_run,
+        begun=before is not None,
     )
     steps = Steps(out, asked, resume, progress, tensorboard, mlflow, on_epoch)
     folder = steps.go(until)
@@ -174,7 +178,8 @@ def export(run: PathLike | Run, progress: Progress = silent) -> Path:
     folder = RunFolder.open(run.path if isinstance(run, Run) else run)
     if not folder.done("fit"):
         raise RunError(f"{folder.path} is not trained yet. Go on with it by melascope train ... --resume.")
-    return Steps(folder.path, folder.settings, True, progress).go("export").need("model.melascope")
+    with at_work(folder.path):
+        return Steps(folder.path, folder.settings, True, progress).go("export").need("model.melascope")
 
 
 def open_run(path: PathLike) -> Run:

@@ -36,8 +36,11 @@ def resolve(
     parts: PathLike | None,
     unaudited: bool,
     from_run: PathLike | None,
+    begun: bool = False,
 ) -> dict[str, Any]:
     """Return the settings of a run, JSON-ready; arguments are those of `run`.
+
+    With `begun` the run has taken from `from_run` all that it needs, and this need not be there any more.
 
     Raises:
         RecipeError: When the recipe is no recipe.
@@ -46,7 +49,7 @@ def resolve(
     """
     if parts is not None:
         fixed(parts)  # a misspelt file is told before the photographs are read
-    chosen = _recipe(recipe, from_run)
+    chosen = _recipe(recipe, None if begun and recipe is not None else from_run)
     short = shortened(chosen, epochs)
     settings = {
         "data": str(Path(data).resolve()),

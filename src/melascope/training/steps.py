@@ -27,8 +27,7 @@ from melascope.datasets import (
     split_as_told,
     table,
 )
-from melascope.datasets.fixed import unknown_names
-from melascope.datasets.split import PARTS
+from melascope.datasets.fixed import own_parts, unknown_names
 from melascope.progress import Progress
 from melascope.training import continued, judge, run_page, tracking
 from melascope.training import recipe as recipes
@@ -71,11 +70,33 @@ class Steps:
             told = self.recipe.model_dump(mode="json", exclude={"expected"}, exclude_none=True)
             self.tracker.params({**self.settings, "recipe": told})
             for step in STEPS[: STEPS.index(until) + 1]:
-                if not self.folder.done(step):
+                before = self.folder.done(step)
+                if not before:
                     began = time.monotonic()
                     facts = getattr(self, f"_{step}")() or {}
                     self.folder.finish(step, time.monotonic() - began, **facts)
+                if self.mlflow is not None:
+                    self._log(step, before)
         return self.folder
+
+    def _log(self, step: str, before: bool) -> None:
+        """Have the tracker know what a finished step left: `--mlflow` may be new, or its server have been away.
+
+        Args:
+            step: Which.
+            before: Whether an earlier command did it, so that the server may have it.
+        """
+        if step == "fit" and (history := self.folder.file("history.csv")).exists():
+            for row in pd.read_csv(history).to_dict("records"):
+                self.tracker.epoch({str(name): value for name, value in row.items()})
+        elif step == "evaluate" and self.folder.file("metrics.json").exists():
+            metrics = self.folder.read_json("metrics.json")
+            part = metrics["parts"][metrics["headline"]]
+            self.tracker.metrics({metrics["headline"]: {name: part[name] for name in SCORED if name in part}})
+        elif step == "report":
+            for path in map(self.folder.file, LOGGED):
+                if path.exists():
+                    self.tracker.file(path, known=before)
 
     def _data(self) -> dict[str, Any]:
         s = self.settings
@@ -91,12 +112,13 @@ class Steps:
             progress=self.progress,
         )
         prepared = self._prepared(found)
-        warnings = [*prepared.warnings, *check_trainable(prepared.table), *self._unknown_parts(found)]
+        own, unused = (None, []) if s.get("parts") else own_parts(prepared.table)
+        warnings = [*prepared.warnings, *check_trainable(prepared.table), *self._unknown_parts(found), *unused]
         if found.audited:
             refuse_unusable(found.audit.verdict, found.audit.reasons)
         if not found.audited:
             warnings.insert(0, "Unaudited: no refusal of the audit was heeded, and copies may not have been searched.")
-        parts, told = self._parts(prepared)
+        parts, told = self._parts(prepared, own)
         check_parts(parts.part, prepared.table)
         frame = prepared.table.assign(part=parts.part)
         labels, rows = judge.labels_and_rows(frame, prepared.classes, parts.cross_fitted)
@@ -159,15 +181,15 @@ class Steps:
         )
         return copied
 
-    def _parts(self, prepared: Prepared) -> tuple[SplitResult, list[str]]:
-        """Return the parts, and sentences about how they came about."""
+    def _parts(self, prepared: Prepared, own: pd.Series | None) -> tuple[SplitResult, list[str]]:
+        """Return the parts, and sentences about how they came about; `own` are those of the table's own column."""
         s = self.settings
         rows = prepared.table
         before = continued.begin(s["from"], self.folder) if s.get("from") else None
         if s.get("parts"):
             told = fixed(s["parts"])
-        elif "part" in rows and rows["part"].isin(PARTS).all():
-            told = rows[["part"]]  # a table that was split before, by data split
+        elif own is not None:
+            told = own.to_frame()  # a table that was split before, by data split
         elif before is not None:
             return continued.keep_parts(rows, before, s["seed"], prepared.split_group)
         else:
@@ -212,9 +234,6 @@ class Steps:
             on_epoch=self._epoch,
             warm=warm,
         )
-        # Those of before a kill, too; what the server has, it keeps.
-        for row in history.to_dict("records"):
-            self.tracker.epoch({str(name): value for name, value in row.items()})
         return {"epochs": len(history), "images_per_second": _rate(history, len(rows["train"]))}
 
     def _epoch(self, row: dict[str, float]) -> None:
@@ -228,16 +247,10 @@ class Steps:
 
     def _evaluate(self) -> dict[str, Any]:
         frame, packed = self._packed()
-        facts = judge.evaluate(self.folder, self.recipe, frame, packed, self.progress, self.threads)
-        metrics = self.folder.read_json("metrics.json")
-        part = metrics["parts"][metrics["headline"]]
-        self.tracker.metrics({metrics["headline"]: {name: part[name] for name in SCORED if name in part}})
-        return facts
+        return judge.evaluate(self.folder, self.recipe, frame, packed, self.progress, self.threads)
 
     def _report(self) -> dict[str, Any]:
         run_page.report(self.folder, self.recipe)
-        for name in LOGGED:
-            self.tracker.file(self.folder.need(name))
         return {"peak_memory_gb": _peak_memory()}
 
 

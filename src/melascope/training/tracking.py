@@ -58,13 +58,18 @@ class Tracker:
         """Log a row of the history at its `epoch`; an epoch that was logged before is passed over."""
 
     def metrics(self, values: Mapping[str, Any]) -> None:
-        """Log the finite numbers of nested scores such as those of `metrics.json`.
+        """Log the finite numbers of nested scores such as those of `metrics.json`, unless they were logged before.
 
         Lists are passed over, and so is what rests on fewer than ten cases: the page gives no number for it either.
         """
 
-    def file(self, path: str | os.PathLike[str]) -> None:
-        """Log a file, such as the report; it must exist until the tracker is closed."""
+    def file(self, path: str | os.PathLike[str], known: bool = False) -> None:
+        """Log a file, such as the report; it must exist until the tracker is closed.
+
+        Args:
+            path: Its name is its name there too.
+            known: Whether it may have been logged before; it is then passed over where one of its size is there.
+        """
 
     def close(self, failed: bool = False) -> None:
         """Send what is left and end the run; `failed` marks it as one that did not come to its end."""
@@ -112,6 +117,7 @@ class _Mlflow(Tracker):
         self._not_before = 0.0
         self._known: set[str] = set()
         self._epochs: set[int] = set()
+        self._scores: dict[str, float] = {}
         self._closed = False
         self.run_id = self._again(state) or self._begin(run, experiment, files)
         if state is not None:
@@ -140,7 +146,7 @@ class _Mlflow(Tracker):
             if _status(error) != 404:
                 raise
             return None
-        self._known = set(found.data.params)
+        self._known, self._scores = set(found.data.params), dict(found.data.metrics)
         return run_id
 
     def _begin(self, run: str, experiment: str, files: str | None) -> str:
@@ -173,7 +179,8 @@ class _Mlflow(Tracker):
         self._numbers({key: value for key, value in row.items() if key != "epoch"}, step)
 
     def metrics(self, values: Mapping[str, Any]) -> None:
-        self._numbers(judged(values), 0)
+        new = {key: value for key, value in _finite(judged(values)) if self._scores.get(_key(key)) != value}
+        self._numbers(new, 0)
 
     def _numbers(self, values: Mapping[str, Any], step: int) -> None:
         from mlflow.entities import Metric
@@ -184,8 +191,13 @@ class _Mlflow(Tracker):
             part = points[start : start + _METRICS]
             self._send(partial(self._client.log_batch, self.run_id, metrics=part))
 
-    def file(self, path: str | os.PathLike[str]) -> None:
-        self._send(partial(self._client.log_artifact, self.run_id, str(path)))
+    def file(self, path: str | os.PathLike[str], known: bool = False) -> None:
+        self._send(partial(self._file, Path(path), known))
+
+    def _file(self, path: Path, known: bool) -> None:
+        there = self._client.list_artifacts(self.run_id) if known else ()
+        if not any(one.path == path.name and one.file_size == path.stat().st_size for one in there):
+            self._client.log_artifact(self.run_id, str(path))
 
     def close(self, failed: bool = False) -> None:
         if self._closed:

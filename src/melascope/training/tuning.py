@@ -26,12 +26,13 @@ from melascope.errors import RecipeError, RunError
 from melascope.progress import Progress, silent
 from melascope.training import networks, search_section, tuning_data
 from melascope.training.cross_validation import refuse_folds
+from melascope.training.locks import alone
 from melascope.training.run_folder import OWN_EPOCHS, AsFound
 from melascope.training.settings import shortened
 from melascope.training.tuning_ended import Ended, ended
 from melascope.training.tuning_results import Tuning, write
 from melascope.training.tuning_storage import DIRECTIONS, HEARTBEAT, RETRIES, Shared, connect, reach, shown, storage_url
-from melascope.training.tuning_study import Census, alone
+from melascope.training.tuning_study import Census
 from melascope.training.tuning_worker import DONE, FAULT, MORE, Job
 
 PathLike = str | os.PathLike[str]

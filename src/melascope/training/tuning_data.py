@@ -19,9 +19,10 @@ from melascope.audit import survey as look
 from melascope.audit.protocol import apply_protocol
 from melascope.audit.provenance import refuse_unusable
 from melascope.counted import plural
-from melascope.datasets import check_trainable, fixed, folds, split, split_as_told, table
-from melascope.datasets.split import PARTS
+from melascope.datasets import check_trainable, fixed, folds, origins, split, split_as_told, table
+from melascope.datasets.fixed import own_parts
 from melascope.errors import DataError, RunError
+from melascope.evaluation.cross_validated import of_sources
 from melascope.progress import Progress
 from melascope.training import recipe as recipes
 from melascope.training import search_section
@@ -41,7 +42,8 @@ class Task:
         folder: Of the tuning.
         settings: What was asked for, JSON-ready.
         facts: About the data: `classes`, `photographs`, `groups`, `test_left_out`, `calibrate_left_out`, `audited`,
-            `warnings`; `weights`, the sha256 of each file that `network.weights` names, by its path.
+            `sources` (how many are known), `warnings`; `weights`, the sha256 of each file that `network.weights` names,
+            by its path.
         space: What is searched.
         table: The photographs of the parts train and tune.
         mark: A digest of all that decides a score.
@@ -140,8 +142,10 @@ def _photographs(settings: Mapping[str, Any], progress: Progress) -> tuple[pd.Da
     if found.audited:
         refuse_unusable(found.audit.verdict, found.audit.reasons)
     rows = prepared.table
-    if s["parts"] or ("part" in rows and rows["part"].isin(PARTS).all()):
-        told = fixed(s["parts"]) if s["parts"] else rows[["part"]]
+    own, unused = (None, []) if s["parts"] else own_parts(rows)
+    warnings += unused
+    if s["parts"] or own is not None:
+        told = fixed(s["parts"]) if own is None else own.to_frame()
         part = split_as_told(rows, told, allow_torn=s["unaudited"]).part
     else:
         # The split that `melascope run` makes with this seed, so that its Test part is left out here too.
@@ -157,8 +161,12 @@ def _photographs(settings: Mapping[str, Any], progress: Progress) -> tuple[pd.Da
     kept = kept.assign(tuning_group=names.to_numpy(dtype=object))
     classes = list(prepared.classes)
     _check_folds(kept, classes, s["folds"], s["seed"], s["score"])
+    sources = int(origins(kept).nunique())
+    if s["score"] == "melanoma_auc":
+        warnings += of_sources({"sources": sources})
     facts = {
         "classes": classes,
+        "sources": sources,
         "photographs": len(kept),
         "groups": int(kept["tuning_group"].nunique()),
         "test_left_out": int((part == "test").sum()),

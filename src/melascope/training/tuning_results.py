@@ -24,6 +24,7 @@ from melascope.training.experiment import Reading
 from melascope.training.run_folder import OWN_EPOCHS, write_text
 from melascope.training.settings import of_epochs
 from melascope.training.tuning_data import Task
+from melascope.training.tuning_sources import COLUMN, WithinSources
 from melascope.training.tuning_storage import DIRECTIONS, Shared, optuna
 from melascope.training.tuning_study import Census, state
 
@@ -34,7 +35,8 @@ class Tuning:
 
     Attributes:
         path: The folder, with `best.toml`, `trials.csv` and `report.html`.
-        trials: A row per trial: `number`, `state`, the score, the values searched, scores by fold, seconds, `error`.
+        trials: A row per trial: `number`, `state`, the score, the values searched, scores by fold, seconds, `error`;
+            `melanoma_auc_within_source` where sources are known.
         values: The best trial's values by key, such as `{"network.dropout": 0.3}`.
         score: Name of the score.
         value: The best trial's mean over the folds.
@@ -45,6 +47,8 @@ class Tuning:
         command: What judges the best recipe on Test.
         unreadable: How many photographs could not be read.
         already: How many trials had ended before the command.
+        within_source: What the best trial's melanoma AUC is within a source, in a sentence; nothing where it is not
+            what was tuned for, or fewer than two sources are known.
     """
 
     path: Path
@@ -59,6 +63,7 @@ class Tuning:
     command: str
     unreadable: int = 0
     already: int = 0
+    within_source: tuple[str, ...] = ()
 
     @property
     def best(self) -> Path:
@@ -79,6 +84,7 @@ class Tuning:
             lines.append(f"{there} there already, and nothing was trained. Ask for more with --trials.")
         lines += [
             f"Best {self.score.replace('_', ' ')}: {self.value:.3f} ({told})",
+            *self.within_source,
             optimism(self.score, self.value, self.counts),
         ]
         if self.gain is not None:
@@ -118,7 +124,8 @@ def write(task: Task, shared: Shared, wanted: int) -> Tuning:
     """
     census = Census(shared.study)
     score = task.settings["score"]
-    frame = _frame(task, census)
+    within = WithinSources(task)
+    frame = _frame(task, census, within)
     write_text(task.folder / "trials.csv", _csv(frame))
     done = frame[frame["state"] == "complete"]
     if frame.empty:
@@ -138,6 +145,8 @@ def write(task: Task, shared: Shared, wanted: int) -> Tuning:
     counts = {name: getattr(census, name) for name in ("complete", "pruned", "failed", "running", "waiting", "stopped")}
     value = float(frame.loc[place, score])
     gain = _gain(task, census, best)
+    pooled = within.known and score == "melanoma_auc"
+    beside = (within.sentence(float(frame.loc[place, COLUMN])),) if pooled else ()
     found = Tuning(
         task.folder,
         frame,
@@ -150,13 +159,14 @@ def write(task: Task, shared: Shared, wanted: int) -> Tuning:
         (*_epochs(task), *task.facts["warnings"]),
         _command(task),
         int(task.facts.get("unreadable", 0)),
+        within_source=beside,
     )
     write_text(found.best, _best(task, found, best.params))
     write_text(found.report, tuning_report(_inputs(task, found, shared)))
     return found
 
 
-def _frame(task: Task, census: Census) -> pd.DataFrame:
+def _frame(task: Task, census: Census, within: WithinSources) -> pd.DataFrame:
     score, rows = task.settings["score"], []
     for trial in census.trials:
         folds = trial.user_attrs.get("folds", {})
@@ -168,6 +178,8 @@ def _frame(task: Task, census: Census) -> pd.DataFrame:
         row |= {dimension.key: _cell(values.get(dimension.key)) for dimension in task.space.dimensions}
         for name, found in folds.items():
             row |= {f"{name}_fold_{i}": value for i, value in enumerate(found, start=1)}
+        if within.known:
+            row[COLUMN] = within.of(trial.params) if folds else math.nan
         row["seconds"] = trial.user_attrs.get("seconds", math.nan)
         row["tried_again_as"] = next(
             (o.number for o in census.trials if (o.system_attrs.get("retry_history") or [None])[-1] == trial.number),
@@ -234,6 +246,7 @@ def _best(task: Task, found: Tuning, params: Mapping[str, Any]) -> str:
     head = [
         f"Found by melascope tune on {time.strftime('%Y-%m-%d')}: {found.score} {found.value:.4f}, the mean over "
         f"{task.settings['folds']} folds of {plural(task.facts['photographs'], 'photograph')}.",
+        *found.within_source,
         optimism(found.score, found.value, found.counts),
         *_epochs(task),
         f"Judge it:  {found.command}",
@@ -256,6 +269,7 @@ def _inputs(task: Task, found: Tuning, shared: Shared) -> TuningReport:
         importance=_importance(shared),
         sentences=(
             optimism(found.score, found.value, found.counts),
+            *found.within_source,
             *([gain_sentence(found.gain)] if found.gain is not None else []),
             *_epochs(task),
         ),

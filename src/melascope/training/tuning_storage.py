@@ -29,6 +29,8 @@ GRACE = 4
 """After so many beats in silence a trial counts as stopped."""
 RETRIES = 10
 """How often a trial that was stopped is tried again, and a worker that died is started again."""
+HANDED_BACK = "handed_back"
+"""How often a trial was handed back by its worker, which does not count against it."""
 LOCK_SECONDS = 60
 """How long SQLite waits for another worker's write; Optuna's own default of 5 s fails under load."""
 
@@ -229,7 +231,8 @@ class _Repeatable(optuna.samplers.BaseSampler):
 def again(study: optuna.Study, trial: FrozenTrial) -> None:
     """Let the values of a stopped trial wait to be tried again, without the name of the process that is gone."""
     trial.user_attrs = {}
-    quietly(optuna.storages.RetryHeartbeatStaleTrialCallback, max_retry=RETRIES)(study, trial)
+    most = RETRIES + trial.system_attrs.get(HANDED_BACK, 0)
+    quietly(optuna.storages.RetryHeartbeatStaleTrialCallback, max_retry=most)(study, trial)
 
 
 def quietly(call: Any, *arguments: Any, **options: Any) -> Any:

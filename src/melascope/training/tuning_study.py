@@ -15,17 +15,26 @@ from __future__ import annotations
 import contextlib
 import datetime
 import platform
-import sys
 import threading
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import psutil
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from melascope.training.tuning_storage import GRACE, HEARTBEAT, LOCK_SECONDS, RETRIES, Shared, again, optuna, quietly
+from melascope.training.locks import alone
+from melascope.training.tuning_storage import (
+    GRACE,
+    HANDED_BACK,
+    HEARTBEAT,
+    LOCK_SECONDS,
+    RETRIES,
+    Shared,
+    again,
+    optuna,
+    quietly,
+)
 
 
 class Heart:
@@ -82,6 +91,14 @@ def bury(shared: Shared) -> None:
             retry(shared, trial._trial_id)
 
 
+def hand_back(shared: Shared, trial_id: int) -> None:
+    """Let the values of a trial wait for the next worker, as often as need be: nothing speaks against them."""
+    times = shared.storage.get_trial(trial_id).system_attrs.get(HANDED_BACK, 0)
+    with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
+        shared.storage.set_trial_system_attr(trial_id, HANDED_BACK, times + 1)
+    retry(shared, trial_id)
+
+
 def retry(shared: Shared, trial_id: int) -> None:
     """Mark a trial as stopped and let its values wait for the next worker."""
     try:
@@ -126,8 +143,8 @@ class Census:
 def state(trial: FrozenTrial) -> str:
     """Return how a trial stands: a name among the attributes of `Census`."""
     if trial.state == TrialState.FAIL:
-        worn_out = len(trial.system_attrs.get("retry_history", ())) >= RETRIES
-        return "failed" if "error" in trial.user_attrs or worn_out else "stopped"
+        deaths = len(trial.system_attrs.get("retry_history", ())) - trial.system_attrs.get(HANDED_BACK, 0)
+        return "failed" if "error" in trial.user_attrs or deaths >= RETRIES else "stopped"
     return {
         TrialState.COMPLETE: "complete",
         TrialState.PRUNED: "pruned",
@@ -159,21 +176,3 @@ def _dead(worker: Mapping[str, Any]) -> bool:
         return True
     except psutil.AccessDenied:
         return False
-
-
-@contextlib.contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """Let one process at a time go on; the system frees the lock of a process that is killed."""
-    if sys.platform == "win32":
-        yield
-        return
-    import fcntl
-
-    with path.open("w") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                time.sleep(0.05)  # not a blocking call, which ctrl-C could not end
-        yield

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import _thread
 import contextlib
+import errno
 import hashlib
 import json
 import math
@@ -30,10 +31,12 @@ from typing import Any
 import numpy as np
 
 from melascope import environment
-from melascope.errors import MelascopeError, RunError
-from melascope.training.tuning_data import Task, open_task
+from melascope.errors import DataError, MelascopeError, RecipeError, RunError, WeightsError
+from melascope.progress import silent
+from melascope.training.locks import alone
+from melascope.training.tuning_data import Task, open_task, start
 from melascope.training.tuning_storage import DIRECTIONS, HEARTBEAT, Shared, connect, optuna
-from melascope.training.tuning_study import Census, Heart, alone, claim, retry
+from melascope.training.tuning_study import Census, Heart, claim, hand_back
 
 TRIALS = 20
 """After so many trials a process makes room for a fresh one."""
@@ -81,7 +84,8 @@ def work(job: Job, most: int | None = None) -> bool:
         most: Return after so many trials.
 
     Raises:
-        RunError: When the storage cannot be used, or every trial fails.
+        RunError, WeightsError: When the storage, the photographs or the files of weights cannot be used, or every
+            trial fails.
     """
     task = open_task(Path(job.folder))
     shared = connect(job.url, task.name, task.settings["score"], task.settings["seed"], job.heartbeat)
@@ -117,16 +121,14 @@ def _attempt(task: Task, shared: Shared, trial: optuna.Trial, threads: int) -> N
             value = None
         except optuna.exceptions.UpdateFinishedTrialError:
             return  # given up for dead while it was busy, and tried again: what was done lies in its folder
-        except (KeyboardInterrupt, OSError, optuna.exceptions.StorageInternalError):
-            # The fault lies elsewhere: the trial is handed back.
-            _LEAVING.set()
-            with contextlib.suppress(optuna.exceptions.StorageInternalError):
-                retry(shared, trial._trial_id)
+        except (KeyboardInterrupt, optuna.exceptions.StorageInternalError):
+            _hand_back(shared, trial)
             raise
         except Exception as error:
-            if isinstance(error, RunError) and "stopped being a number" not in str(error):
-                retry(shared, trial._trial_id)
-                raise
+            elsewhere = _not_its_own(error, task)
+            if elsewhere is not None:
+                _hand_back(shared, trial)
+                raise elsewhere from None
             trial.set_user_attr("error", f"{error}" if isinstance(error, MelascopeError) else _brief(error))
             _tell(shared, trial, state=optuna.trial.TrialState.FAIL)
             return
@@ -138,6 +140,31 @@ def _attempt(task: Task, shared: Shared, trial: optuna.Trial, threads: int) -> N
         _tell(shared, trial, state=optuna.trial.TrialState.PRUNED)
     else:
         _tell(shared, trial, values=value)
+
+
+def _hand_back(shared: Shared, trial: optuna.Trial) -> None:
+    _LEAVING.set()
+    with contextlib.suppress(optuna.exceptions.StorageInternalError):
+        hand_back(shared, trial._trial_id)
+
+
+def _not_its_own(error: Exception, task: Task) -> Exception | None:
+    """Return what ends the tuning where a trial was stopped by data, disk or weights; None where its values are bad.
+
+    Bad values give a recipe that cannot be (photographs too small for its backbone, folds without the score that it
+    decides by), one that needs too much memory, or one whose loss stops being a number.
+    """
+    if not isinstance(error, MelascopeError):
+        return error if isinstance(error, OSError) and error.errno != errno.ENOMEM else None
+    if isinstance(error, DataError) or "stopped being a number" in str(error):
+        return None
+    if isinstance(error, RecipeError) and not isinstance(error, WeightsError):
+        try:
+            start(task.folder, task.settings, silent)  # refuses weights that are gone or others than at the beginning
+        except MelascopeError as found:
+            return found
+        return None
+    return error
 
 
 def _tell(shared: Shared, trial: optuna.Trial, **told: Any) -> None:
@@ -152,7 +179,10 @@ def _score(task: Task, trial: optuna.Trial, threads: int) -> float:
 
     s = task.settings
     recipe = task.space.recipe(task.space.suggest(trial))
-    packed = pack(task.table, recipe.geometry, environment.cache_folder(), threads=threads)
+    try:
+        packed = pack(task.table, recipe.geometry, environment.cache_folder(), threads=threads)
+    except DataError as error:  # the disk of the cache, or the photographs: no other values would do
+        raise RunError(str(error)) from None
     folder = task.folder / "trials" / trial_name(task, recipe.dumps())
     folder.mkdir(parents=True, exist_ok=True)
     found: dict[str, list[float]] = {name: [] for name in (*DIRECTIONS, "accuracy")}
@@ -205,6 +235,12 @@ def main() -> int:
         return STOPPED
     except MelascopeError as error:
         sys.stderr.write(f"{error}\n")  # this worker's log, where the command finds it
+        return FAULT
+    except OSError as error:
+        if isinstance(error, ConnectionError | TimeoutError):
+            raise  # of the storage; the next worker connects anew
+        what = f"{error.filename} cannot be used" if error.filename else "A file cannot be used"
+        sys.stderr.write(f"{what} ({error.strerror or error}); make room or give access, and repeat the command.\n")
         return FAULT
 
 

@@ -1,0 +1,103 @@
+"""Locks between commands: one after the other where they can wait, one only where they cannot share a folder.
+
+The system frees a lock when its process ends, in whatever way, so that none is left behind by `kill -9`. Windows has
+none of them, and commands there must not share a folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from melascope.errors import RunError
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+@contextlib.contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Let one process at a time go on; the others wait.
+
+    Args:
+        path: Of the lock, a file that stays.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    with path.open("w") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                time.sleep(0.05)  # not a blocking call, which ctrl-C could not end
+        yield
+
+
+@contextlib.contextmanager
+def at_work(folder: str | os.PathLike[str]) -> Iterator[None]:
+    """Have a folder to oneself for a block; whoever else wants it meanwhile is refused at once.
+
+    What is locked is the folder itself, so that no file more lies in it. It is made where it is missing, and goes
+    again where nothing was written into it. Where a disk cannot lock a folder, as over NFS, nobody is refused.
+
+    Args:
+        folder: Where the command writes.
+
+    Raises:
+        RunError: When another command is at work there.
+    """
+    path = Path(folder)
+    if sys.platform == "win32" or (path.exists() and not path.is_dir()):  # the block says that it is a file
+        yield
+        return
+    import fcntl
+
+    made = [place for place in (path, *path.parents) if not place.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            made = []
+            raise RunError(
+                f"Another melascope is at work in {path}. Wait for it to end, or choose another folder with --out."
+            ) from None
+        except OSError:  # no locks on this disk
+            pass
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            for place in made:
+                place.rmdir()
+        os.close(handle)
+
+
+def alone_in_out(function: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Have a function at work in the folder that its argument `out` names, from its first line to its last.
+
+    Args:
+        function: What a command does; it has an argument `out`.
+
+    Returns:
+        The same, which raises RunError when another command is at work there.
+    """
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def held(*arguments: _P.args, **named: _P.kwargs) -> _T:
+        with at_work(signature.bind(*arguments, **named).arguments["out"]):
+            return function(*arguments, **named)
+
+    return held
