@@ -123,9 +123,13 @@ def _train(
     held = np.flatnonzero(assigned == fold)
     train, tune = training_rows(recipe, assigned, fold)
 
+    here: dict[str, tuple[float, int]] = {}
+
     def told(stage: str, done: int, total: int) -> None:
-        if done and done % max(1, total // 10) == 0:
-            left = (time.monotonic() - began) * (total - done) / done
+        # Earlier commands may have trained some of its epochs.
+        since, before = here.setdefault(stage, (time.monotonic(), done))
+        if done > before and done % max(1, total // 10) == 0:
+            left = (time.monotonic() - since) * (total - done) / (done - before)
             _say(f"{recipe.name} seed {seed} fold {fold}: {done / total:.0%}, {left / 60:.0f} min of it left")
 
     images, labels, train = _with_copies(material, recipe, train, int(assigned.max()) + 1, seed)

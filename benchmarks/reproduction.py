@@ -145,7 +145,7 @@ def one(
         _say(
             f"{training.name} seed {seed} epoch {row['epoch']:.0f}/{recipe.schedule.epochs}: training "
             f"{row['accuracy']:.3f}, validation {row['tune_accuracy']:.3f}, {row['seconds']:.0f} s; "
-            f"{clock.left(work * share)} left"
+            f"{clock.left(work * share, work / recipe.schedule.epochs)} left"
         )
 
     history = fit(
@@ -188,14 +188,16 @@ def one(
 
 
 class _Clock:
-    """Tells from the work done so far how long the rest will take."""
+    """Tells from the epochs that this command trained, not from those that it found, how long the rest will take."""
 
     def __init__(self, total: float) -> None:
-        self.total, self.done, self._began = total, 0.0, time.monotonic()
+        self.total, self.done = total, 0.0
+        self._trained, self._began = 0.0, time.monotonic()
 
-    def left(self, begun: float) -> str:
-        done = self.done + begun
-        seconds = (time.monotonic() - self._began) * (self.total - done) / done
+    def left(self, begun: float, epoch: float) -> str:
+        """Return it after an epoch of so much work, when so much of the training is done."""
+        self._trained += epoch
+        seconds = (time.monotonic() - self._began) * (self.total - self.done - begun) / self._trained
         return f"{seconds / 3600:.1f} h" if seconds > 5400 else f"{seconds / 60:.0f} min"
 
 
