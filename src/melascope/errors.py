@@ -20,6 +20,10 @@ class DataError(MelascopeError):
     """A data set, table or label file cannot be used."""
 
 
+class SpaceError(DataError):
+    """The disk has no room for what is to be written; the data may be as they should."""
+
+
 class ImageError(MelascopeError):
     """One photograph cannot be used.
 

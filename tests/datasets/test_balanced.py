@@ -167,6 +167,10 @@ def test_too_little_room_names_of_two_photographs_and_impossible_numbers_are_ref
         draw(twice, Balancing(2))
     with pytest.raises(DataError, match="none is outside Test"):
         draw(scanned[scanned["split"] == "test"], Balancing(2))
+    with pytest.raises(
+        DataError, match=r'"training" .*Write train for "training", or drop .* all outside Test copied\.'
+    ):
+        draw(scanned.assign(part="training"), Balancing(2))
     for bad in ({"per_class": 0}, {"turn": 50.0}, {"probability": 1.5}):
         with pytest.raises(DataError):
             Balancing(**bad)

@@ -75,7 +75,7 @@ def test_a_run_is_not_exported_while_it_goes_on(tmp_path):
 
     run = RunFolder.start(tmp_path / "RUN", {}, resume=False)
     run.finish("fit", 1.0)
-    with at_work("RUN"), pytest.raises(RunError, match=r"at work in .*RUN"):
+    with at_work("RUN"), pytest.raises(RunError, match=r"at work in .*RUN\. Wait for it to end\.$"):
         melascope.export("RUN")
 
 
@@ -105,6 +105,25 @@ def test_a_folder_goes_again_where_nothing_was_written():
     assert Path("there").is_dir()
     with at_work("new/OUT/mine"):  # a file is refused by those who know what they need
         pass
+
+
+def test_a_folder_that_was_taken_away_before_the_lock_is_made_again(monkeypatch):
+    import fcntl
+
+    lock, taken = fcntl.flock, []
+
+    def slow(handle: int, how: int) -> None:
+        if not taken:
+            taken.append("OUT")
+            Path("OUT").rmdir()  # by the command that was refused there
+        lock(handle, how)
+
+    monkeypatch.setattr(fcntl, "flock", slow)
+    with at_work("OUT"):
+        assert taken
+        assert Path("OUT").is_dir()
+        with pytest.raises(RunError, match="at work in OUT"), at_work("OUT"):
+            pass
 
 
 def test_a_disk_without_locks_refuses_nobody(monkeypatch):

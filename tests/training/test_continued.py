@@ -255,3 +255,21 @@ def test_what_is_not_trained_is_refused_before_any_work(first, tmp_path: Path) -
     with pytest.raises(RunError, match="not trained yet"):
         melascope.run(drawn, tmp_path / "a", from_run=tmp_path / "begun")
     assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.train
+def test_a_grown_table_with_the_parts_of_before_says_that_they_are_kept_without_the_column(  # type: ignore[no-untyped-def]
+    first, tmp_path: Path
+) -> None:
+    drawn, before = first
+    rows = melascope.datasets.read(drawn, authority=[drawn / "metadata.csv"])[["image_id", "path", "diagnosis"]]
+    rows = rows.drop_duplicates("image_id").merge(before.table[["image_id", "part"]], on="image_id", how="left")
+    assert 0 < rows["part"].isna().sum() < len(rows)
+    rows.to_csv(tmp_path / "grown.csv", index=False)
+    options = {"from_run": before.path, "unaudited": True, "until": "data"}
+    with pytest.raises(DataError, match=r"drop the column so that those of .*run keep the parts that they have there"):
+        melascope.run(tmp_path / "grown.csv", tmp_path / "a", **options)
+    rows.drop(columns="part").to_csv(tmp_path / "dropped.csv", index=False)
+    run = melascope.run(tmp_path / "dropped.csv", tmp_path / "a", **options)
+    both = run.table.merge(before.table[["image_id", "part"]], on="image_id", suffixes=("", "_before"))
+    assert (both["part"] == both["part_before"]).all()

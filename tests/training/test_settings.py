@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from melascope.errors import RunError
+from melascope.errors import RecipeError, RunError
+from melascope.images.synthetic_set import write_dataset
 from melascope.training import recipe as recipes
+from melascope.training.run import run
 from melascope.training.run_folder import RunFolder, changes
 from melascope.training.settings import continued_recipe, resolve, shortened
 from melascope.training.tuning_storage import storage_url
@@ -63,6 +65,24 @@ def test_a_run_to_resume_has_its_own_recipe(tmp_path):
     RunFolder.start(tmp_path / "R", {"recipe": recipe.dumps()}, False)
     assert continued_recipe(tmp_path / "R", None) == recipe
     assert continued_recipe(tmp_path / "R", tmp_path / "R1") is None
+
+
+def test_another_recipe_takes_the_place_of_one_that_cannot_be_before_anything_is_done(tmp_path):
+    """The recipe of a run that was stopped while it read photographs may name weights that are gone."""
+
+    class StoppedError(Exception):
+        pass
+
+    def stop(*_: object) -> None:
+        raise StoppedError
+
+    data = write_dataset(tmp_path / "photographs", photographs=40, seed=1, size=16)
+    gone = recipes.load("plain-cnn").dumps().replace("[network]", '[network]\nweights = "gone.npz"')
+    RunFolder.start(tmp_path / "R", {"recipe": gone}, False)
+    with pytest.raises(RecipeError, match=r"gone\.npz"):
+        run(data, tmp_path / "R", resume=True, progress=stop)
+    with pytest.raises(StoppedError):
+        run(data, tmp_path / "R", recipe="plain-cnn", resume=True, progress=stop)
 
 
 @pytest.mark.parametrize(("url", "word"), [("postgresql://host:1/db", "user"), ("postgresql://me@host", "database")])

@@ -127,6 +127,31 @@ def test_a_full_cache_counts_no_trial(begun: Path, scored: list[float], monkeypa
     assert stands(begun) == (2, 0, 0, 0)
 
 
+def test_photographs_too_large_for_the_disk_fail_the_trial_where_the_recipe_as_it_stood_fits(
+    home: Path, tmp_path: Path, scored: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "sizes.toml"
+    file.write_text(TINY + '"data.size" = [16, 512]\n')
+    space = search_section.load(file)
+    told = tuning_data.open_task(home / "T tiny").settings
+    asked = {**told, "recipe": space.base.replace().dumps(), "search": dict(space.spec)}
+    tuning_data.start(tmp_path / "T", asked, silent)
+    room = SimpleNamespace(total=60_000_000, used=0, free=60_000_000)
+    monkeypatch.setattr("melascope.datasets.packfile.shutil.disk_usage", lambda _: room)
+    assert work(job(tmp_path / "T", 8)) is False
+    ended, failed, running, waiting = stands(tmp_path / "T")
+    assert (ended, running, waiting) == (8, 0, 0)
+    assert 0 < failed == 8 - len(scored) < 8
+
+
+def test_a_damaged_trial_says_which_folder_to_delete(begun: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = begun / "trials" / "one" / "seed-0" / "fold-0" / "logits.npz"
+    failing(monkeypatch, RunError(f"{file} is damaged or no weights file: not a zip file."))
+    with pytest.raises(RunError, match=r"trials.one.*damaged, delete its folder: it begins anew\.$"):
+        work(job(begun))
+    assert stands(begun) == (0, 0, 0, 1)
+
+
 def test_photographs_that_are_gone_count_no_trial(begun: Path, home: Path, scored: list[float]) -> None:
     (home / "photographs").rename(home / "moved")
     try:

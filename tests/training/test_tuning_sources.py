@@ -131,3 +131,30 @@ def test_another_score_or_no_sources_change_nothing_more_than_is_known(
     (tmp_path / "unknown").mkdir()
     task = _begun(table.drop(columns="source"), tmp_path / "unknown")
     assert any("Sources are not recorded" in warning for warning in task.facts["warnings"])
+
+
+def test_a_trial_that_was_given_up_after_one_fold_has_the_auc_of_that_fold(
+    table: pd.DataFrame, tmp_path: Path, trained: list[Any]
+) -> None:
+    task = _begun(table, tmp_path)
+    found = _tuned(task)
+    whole = found.trials["melanoma_auc_within_source"]
+    folder, logits, assigned = trained[0]
+    (folder / "seed-0" / "fold-1" / "logits.npz").unlink()  # as a pruned trial leaves it
+    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    melanoma = (task.table["diagnosis"] == "MEL").to_numpy()
+    source, rows = task.table["source"].to_numpy(dtype=str), assigned == 0
+    first = auc_within(p[rows, task.classes.index("MEL")], melanoma[rows], source[rows])
+    again = _tuned(task).trials["melanoma_auc_within_source"]
+    assert again[0] == pytest.approx(first, abs=1e-6)
+    assert again[1:].tolist() == whole[1:].tolist()
+
+
+def test_folds_of_other_photographs_give_no_auc(table: pd.DataFrame, tmp_path: Path, trained: list[Any]) -> None:
+    task = _begun(table, tmp_path)
+    _tuned(task)
+    file = trained[0][0] / "seed-0" / "fold-0" / "logits.npz"
+    checkpoint.write(file, {"logits": np.zeros((3, len(task.classes)), np.float32)})
+    found = _tuned(task).trials["melanoma_auc_within_source"]
+    assert np.isnan(found[0])
+    assert found[1:].notna().all()

@@ -48,7 +48,7 @@ def balance(
     protocol as-published, on purpose). To use the set, give that table, not the folder. The protocol clean counts a
     photograph and its copies once, and so trains on no copy: Melascope itself balances while it trains, by the
     [balance] section of a recipe. With --authority photographs are counted, copied and listed under their official
-    diagnoses. Stopped at any moment, the same command goes on.
+    diagnoses; the protocol as-filed goes back to the filed ones. Stopped at any moment, the same command goes on.
 
     \b
     Example:  melascope data balance photographs --per-class 500 --out BALANCED
@@ -132,8 +132,8 @@ def _of_authority(told: dict[str, int]) -> list[str]:
     if told["too_coarse"]:
         those = plural(told["too_coarse"], "photograph gets", "photographs get")
         found.append(
-            f"{those} no copies: the official diagnosis is several of those that the set is filed under, and does not "
-            "say which."
+            f"{those} no copies: the official diagnosis is coarser than those that the set is filed under, and does "
+            "not say which."
         )
     return found
 

@@ -16,7 +16,7 @@ import pandas as pd
 
 from melascope import diagnosis
 from melascope.counted import plural
-from melascope.datasets.fixed import parts_told
+from melascope.datasets.fixed import own_parts, parts_told
 from melascope.datasets.groups import ambiguous_names, copies_of, photographs
 from melascope.errors import DataError
 
@@ -102,6 +102,7 @@ def draw(table: pd.DataFrame, how: Balancing) -> pd.DataFrame:
     """
     rows = np.flatnonzero(may_be_copied(table))
     if not len(rows):
+        own_parts(table, "to have all outside Test copied")  # says so where its words name no parts
         raise DataError("None of the photographs can be copied: none is outside Test, readable and has a diagnosis.")
     names = ambiguous_names(table)
     if names:

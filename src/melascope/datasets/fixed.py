@@ -136,13 +136,16 @@ def parts_told(table: pd.DataFrame) -> pd.Series | None:
     return text.mask(lower.isin(PARTS), lower).mask(text == "").rename("part")
 
 
-def own_parts(table: pd.DataFrame) -> tuple[pd.Series | None, list[str]]:
+def own_parts(
+    table: pd.DataFrame, without: str = "to have the photographs divided anew"
+) -> tuple[pd.Series | None, list[str]]:
     """Return the parts that a table's own column `part` gives all of its rows, and a sentence where it is not used.
 
     A column that gives some rows a part and others none is refused: to drop it would train on its test.
 
     Args:
         table: The rows that count, as a protocol has them; those that it leaves out need no part.
+        without: What it is good for to drop the column.
 
     Returns:
         The part of each row, one of `PARTS`; None where the table has no such column, or means something else by it.
@@ -172,7 +175,7 @@ def own_parts(table: pd.DataFrame) -> tuple[pd.Series | None, list[str]]:
     raise DataError(
         f"The table's column part is none of {', '.join(PARTS[:-1])} and {PARTS[-1]} for {int(wrong.sum()):,} of "
         f"{plural(len(table), 'photograph')}: {', '.join(found)}. {remedy[0].upper()}{remedy[1:]}, or drop the column "
-        "to have the photographs divided anew."
+        f"{without}."
     )
 
 

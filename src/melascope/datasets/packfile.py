@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from melascope.errors import DataError
+from melascope.errors import SpaceError
 from melascope.images import Geometry
 from melascope.progress import Progress
 
@@ -98,7 +98,7 @@ class Building:
     space of the whole array before anything is decoded.
 
     Raises:
-        DataError: When there is too little space.
+        SpaceError: When there is too little space.
         OSError: When the folder cannot be written.
     """
 
@@ -138,7 +138,7 @@ class Building:
         taken = min(getattr(status, "st_blocks", 0) * 512, needed)
         free = shutil.disk_usage(self._folder).free
         if free < needed - taken + _SPARE_BYTES:
-            raise DataError(
+            raise SpaceError(
                 f"Packing needs {(needed - taken + _SPARE_BYTES) / 1e6:,.0f} MB in {self._folder.parent}, where "
                 f"{free / 1e6:,.0f} MB are free; make space, or name another folder with --cache."
             )

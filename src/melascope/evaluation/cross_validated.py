@@ -79,6 +79,24 @@ def within_source(risk: Array, melanoma: Array, folds: Array, sources: Sequence[
         `auc` (an estimate), `sources` (names of those that have both), `left_out` photographs of other or unknown
         sources. None where fewer than two sources are known.
     """
+    found = within_source_by_fold(risk, melanoma, folds, sources)
+    if found is None:
+        return None
+    values, used = found
+    counted = pd.Series(sources, dtype="string").str.strip().isin(used).to_numpy(dtype=bool)
+    estimate = repeated_cv_difference(values, lowest=0.0, highest=1.0).to_json()
+    return {"auc": estimate, "sources": used, "left_out": int((~counted).sum())}
+
+
+def within_source_by_fold(
+    risk: Array, melanoma: Array, folds: Array, sources: Sequence[Any] | Array
+) -> tuple[Array, list[str]] | None:
+    """Return the melanoma AUC over pairs of one source in each fold; arguments are those of `within_source`.
+
+    Returns:
+        `(repeats, folds)`, NaN where no source of a fold has both, and the names of the sources that have both. None
+        where fewer than two sources are known.
+    """
     known = pd.Series(sources, dtype="string").str.strip()
     names = sorted(name for name in known.dropna().unique() if name)
     if len(names) < 2:
@@ -91,9 +109,7 @@ def within_source(risk: Array, melanoma: Array, folds: Array, sources: Sequence[
         rows = own & np.isin(source, both)
         values[repeat, fold] = auc_within(risk[repeat, rows], melanoma[rows], source[rows])
         used.update(both)
-    counted = known.isin(sorted(used)).to_numpy(dtype=bool)
-    estimate = repeated_cv_difference(values, lowest=0.0, highest=1.0).to_json()
-    return {"auc": estimate, "sources": sorted(used), "left_out": int((~counted).sum())}
+    return values, sorted(used)
 
 
 def pooled(

@@ -45,7 +45,7 @@ def alone(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def at_work(folder: str | os.PathLike[str]) -> Iterator[None]:
+def at_work(folder: str | os.PathLike[str], movable: bool = True) -> Iterator[None]:
     """Have a folder to oneself for a block; whoever else wants it meanwhile is refused at once.
 
     What is locked is the folder itself, so that no file more lies in it. It is made where it is missing, and goes
@@ -53,6 +53,7 @@ def at_work(folder: str | os.PathLike[str]) -> Iterator[None]:
 
     Args:
         folder: Where the command writes.
+        movable: Whether the command could write elsewhere.
 
     Raises:
         RunError: When another command is at work there.
@@ -64,16 +65,20 @@ def at_work(folder: str | os.PathLike[str]) -> Iterator[None]:
     import fcntl
 
     made = [place for place in (path, *path.parents) if not place.exists()]
-    path.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_RDONLY)
+    handle = _opened(path)
     try:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            while True:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if _is_at(path, handle):
+                    break
+                # Whoever had it before took it away again, empty.
+                os.close(handle)
+                handle = _opened(path)
         except BlockingIOError:
             made = []
-            raise RunError(
-                f"Another melascope is at work in {path}. Wait for it to end, or choose another folder with --out."
-            ) from None
+            elsewhere = ", or choose another folder with --out" if movable else ""
+            raise RunError(f"Another melascope is at work in {path}. Wait for it to end{elsewhere}.") from None
         except OSError:  # no locks on this disk
             pass
         yield
@@ -82,6 +87,23 @@ def at_work(folder: str | os.PathLike[str]) -> Iterator[None]:
             for place in made:
                 place.rmdir()
         os.close(handle)
+
+
+def _opened(path: Path) -> int:
+    """Return a handle of a folder, which is made where it is missing."""
+    while True:
+        path.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # taken away in between
+            return os.open(path, os.O_RDONLY)
+
+
+def _is_at(path: Path, handle: int) -> bool:
+    """Return whether a folder still stands where it was opened."""
+    try:
+        there = path.stat()
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(there, os.fstat(handle))
 
 
 def alone_in_out(function: Callable[_P, _T]) -> Callable[_P, _T]:

@@ -137,7 +137,8 @@ def run(
         >>> run = melascope.run("photographs", out="RUN")
         >>> run.metrics["parts"]["test"]["groups"]["melanoma"]["auc"]
     """
-    before = settings.continued_recipe(out, from_run) if resume else None
+    asks = recipe is None or from_run is not None
+    before = settings.continued_recipe(out, from_run) if resume and asks else None
     if recipe is None:
         recipe = before
     asked = settings.resolve(
@@ -178,7 +179,7 @@ def export(run: PathLike | Run, progress: Progress = silent) -> Path:
     folder = RunFolder.open(run.path if isinstance(run, Run) else run)
     if not folder.done("fit"):
         raise RunError(f"{folder.path} is not trained yet. Go on with it by melascope train ... --resume.")
-    with at_work(folder.path):
+    with at_work(folder.path, movable=False):
         return Steps(folder.path, folder.settings, True, progress).go("export").need("model.melascope")
 
 

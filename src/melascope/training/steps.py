@@ -112,7 +112,7 @@ class Steps:
             progress=self.progress,
         )
         prepared = self._prepared(found)
-        own, unused = (None, []) if s.get("parts") else own_parts(prepared.table)
+        own, unused = (None, []) if s.get("parts") else own_parts(prepared.table, *self._without_parts())
         warnings = [*prepared.warnings, *check_trainable(prepared.table), *self._unknown_parts(found), *unused]
         if found.audited:
             refuse_unusable(found.audit.verdict, found.audit.reasons)
@@ -163,6 +163,13 @@ class Steps:
             from melascope.training import networks
 
             networks.refuse_untaught(self.recipe)
+
+    def _without_parts(self) -> list[str]:
+        """Return what becomes of photographs without a part of their own, where that is not a division anew."""
+        source = self.settings.get("from")
+        return [f"so that those of {source} keep the parts that they have there, and only new ones get one"] * bool(
+            source
+        )
 
     def _unknown_parts(self, found: look.Survey) -> list[str]:
         """Tell of photographs that the file of parts names and the data do not have; of a draw most are missing."""

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from melascope import diagnosis
 from melascope.datasets import origins
 from melascope.datasets.origins import OTHER
-from melascope.errors import MelascopeError
-from melascope.evaluation.cross_validated import within_source
+from melascope.errors import MelascopeError, RunError
+from melascope.evaluation.cross_validated import within_source_by_fold
 from melascope.statistics import softmax
 from melascope.training import checkpoint
 from melascope.training.cross_validation import draw_folds
@@ -47,7 +47,7 @@ class WithinSources:
         return draw_folds(task.labels, task.groups, task.classes, task.settings["folds"], task.settings["seed"])
 
     def of(self, drawn: Mapping[str, Any]) -> float:
-        """Return the AUC of a trial, the mean over its folds; NaN where its folder is elsewhere or a fold has none.
+        """Return the AUC of a trial, the mean over the folds that it has done; NaN where none or not all are known.
 
         Args:
             drawn: What the trial has drawn.
@@ -59,11 +59,12 @@ class WithinSources:
         task = self._task
         melanoma = np.isin(np.asarray(task.classes)[task.labels[rows]], list(diagnosis.GROUPS["melanoma"]))
         # A trial that was given up has the first folds only.
-        found = within_source(risk[None], melanoma, self._folds[rows][None], self._sources.to_numpy(dtype=object)[rows])
+        sources = self._sources.to_numpy(dtype=object)[rows]
+        found = within_source_by_fold(risk[None], melanoma, self._folds[rows][None], sources)
         if found is None:
             return math.nan
-        self._used |= set(found["sources"])
-        return math.nan if found["auc"]["value"] is None else round(float(found["auc"]["value"]), 6)
+        self._used |= set(found[1])
+        return round(float(found[0].mean()), 6)
 
     def _risk(self, drawn: Mapping[str, Any]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
         """Return the rows of the folds that a trial has done, and their risks of melanoma, out of fold."""
@@ -75,8 +76,10 @@ class WithinSources:
             path = folder / f"fold-{fold}" / "logits.npz"
             if fold and not path.exists():
                 break
-            logits = checkpoint.read(path)["logits"]
-            rows.append(np.flatnonzero(self._folds == fold))
+            logits, own = checkpoint.read(path)["logits"], np.flatnonzero(self._folds == fold)
+            if logits.shape != (len(own), len(task.classes)):
+                raise RunError(f"{path} is of other photographs.")
+            rows.append(own)
             risks.append(diagnosis.group_risk(softmax(logits), task.classes, "melanoma"))
         return np.concatenate(rows), np.concatenate(risks)
 
@@ -85,7 +88,7 @@ class WithinSources:
         if math.isnan(value):
             return (
                 "Its melanoma AUC within a source is not known: in some fold no source has both melanomas and others, "
-                "or its folds lie on another machine."
+                "or its folds lie on another machine or were trained by an earlier version."
             )
         told = f"Within a source, where only photographs of one source are compared: melanoma AUC {value:.3f}."
         if OTHER in self._used:

@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 
 from melascope import environment
-from melascope.errors import DataError, MelascopeError, RecipeError, RunError, WeightsError
+from melascope.errors import DataError, MelascopeError, RecipeError, RunError, SpaceError, WeightsError
 from melascope.progress import silent
 from melascope.training.locks import alone
 from melascope.training.tuning_data import Task, open_task, start
@@ -84,8 +84,9 @@ def work(job: Job, most: int | None = None) -> bool:
         most: Return after so many trials.
 
     Raises:
-        RunError, WeightsError: When the storage, the photographs or the files of weights cannot be used, or every
-            trial fails.
+        RunError, WeightsError, BundleError: When the storage, the photographs or the files of weights cannot be used,
+            or every trial fails.
+        OSError: When the disk or the way to the storage fails.
     """
     task = open_task(Path(job.folder))
     shared = connect(job.url, task.name, task.settings["score"], task.settings["seed"], job.heartbeat)
@@ -161,9 +162,11 @@ def _not_its_own(error: Exception, task: Task) -> Exception | None:
     if isinstance(error, RecipeError) and not isinstance(error, WeightsError):
         try:
             start(task.folder, task.settings, silent)  # refuses weights that are gone or others than at the beginning
-        except MelascopeError as found:
+        except (MelascopeError, OSError) as found:
             return found
         return None
+    if isinstance(error, RunError) and str(task.folder / "trials") in str(error):
+        return RunError(f"{error} Where files of a trial are damaged, delete its folder: it begins anew.")
     return error
 
 
@@ -181,8 +184,10 @@ def _score(task: Task, trial: optuna.Trial, threads: int) -> float:
     recipe = task.space.recipe(task.space.suggest(trial))
     try:
         packed = pack(task.table, recipe.geometry, environment.cache_folder(), threads=threads)
-    except DataError as error:  # the disk of the cache, or the photographs: no other values would do
-        raise RunError(str(error)) from None
+    except DataError as error:
+        if isinstance(error, SpaceError) and _base_fits(task, threads):
+            raise
+        raise RunError(str(error)) from None  # the disk of the cache, or the photographs: no other values would do
     folder = task.folder / "trials" / trial_name(task, recipe.dumps())
     folder.mkdir(parents=True, exist_ok=True)
     found: dict[str, list[float]] = {name: [] for name in (*DIRECTIONS, "accuracy")}
@@ -203,6 +208,17 @@ def _score(task: Task, trial: optuna.Trial, threads: int) -> float:
             out=folder, threads=threads, on_fold=told,
         )  # fmt: skip
     return float(np.mean(found[s["score"]]))
+
+
+def _base_fits(task: Task, threads: int) -> bool:
+    """Return whether the photographs can be packed as the recipe as it stood has them; then a trial's are too large."""
+    from melascope.datasets import pack
+
+    try:
+        pack(task.table, task.space.base.geometry, environment.cache_folder(), threads=threads)
+    except DataError:
+        return False
+    return True
 
 
 def trial_name(task: Task, recipe: str) -> str:
