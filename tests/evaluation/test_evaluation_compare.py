@@ -12,6 +12,7 @@ from judged_example import decide, logits_for
 from melascope import diagnosis, statistics
 from melascope.errors import RunError
 from melascope.evaluation import RunResult, compare, evaluate, predictions_of
+from melascope.reports.compare_report import paired
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +95,39 @@ def test_a_model_does_not_differ_from_itself(runs: list[RunResult]) -> None:
     assert found.runs["run"].tolist() == ["skilled (1)", "skilled (2)"]
     assert not found.differences["differs"].any()
     assert (found.differences["value"] == 0).all()
+
+
+def test_fewer_than_ten_melanomas_are_too_few_to_judge(runs: list[RunResult]) -> None:
+    def three(run: RunResult) -> RunResult:
+        test = run.predictions["part"] == "test"
+        melanomas = run.predictions.index[test & (run.predictions["diagnosis"] == "MEL")]
+        return RunResult(run.name, run.predictions.drop(melanomas[3:]), run.metrics)
+
+    found = compare([three(run) for run in runs], draws=50).differences
+    for score in ("melanoma AUC", "melanoma partial AUC", "melanoma sensitivity"):
+        row = of(found, score)
+        assert (row["too_few"], row["differs"]) == (True, False)
+        assert np.isnan([row["low"], row["high"], row["p"]]).all()
+    assert of(found, "melanoma sensitivity")["n"] == 3
+    assert not of(found, "melanoma specificity")["too_few"]
+    columns, *told = paired(found)
+    assert columns[-1] == "what it shows"
+    assert {row[0].split(":")[0] for row in told if row[-1] == "too few to judge"} >= {"melanoma AUC"}
+
+
+def test_with_three_runs_the_corrected_p_decides(runs: list[RunResult]) -> None:
+    rng = np.random.default_rng(4)
+    tried = [runs[0]]
+    for i in range(4):
+        frame = runs[0].predictions.copy()
+        frame["p_MEL"] = np.clip(frame["p_MEL"] + rng.normal(0, 0.2, len(frame)), 0, 1)
+        tried.append(RunResult(f"try {i}", frame, runs[0].metrics))
+    found = compare(tried, draws=20)
+    areas = found.differences[found.differences["score"] == "melanoma AUC"]
+    assert len(areas) == 10
+    assert (areas["differs"] == (areas["p_corrected"].astype(float) < 0.05)).all()
+    assert (areas["p"] < 0.05).sum() > areas["differs"].sum()
+    assert "10 pairs are compared by each score" in " ".join(found.notes)
 
 
 def test_what_differs_between_the_runs_is_said(runs: list[RunResult]) -> None:

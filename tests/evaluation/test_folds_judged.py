@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from melascope.evaluation import cross_validated, learning_curve
-from melascope.statistics import repeated_cv_difference
+from melascope.statistics import repeated_cv_difference, wilson
 
 
 def rows(offset: float = 0.0, repeats: int = 2, folds: int = 3) -> pd.DataFrame:
@@ -45,6 +45,45 @@ def test_differences_are_paired_by_fold() -> None:
     assert by_name["a − c: melanoma AUC"] | {"value": 0.0, "low": None, "high": None} == by_name["a − c: melanoma AUC"]
 
 
+def test_a_pair_differs_only_when_it_does_for_the_number_of_pairs() -> None:
+    base = rows(repeats=2, folds=5)
+    noise = np.random.default_rng(3).normal(0, 0.02, (6, 10))
+    some = {f"r{i}": base.assign(accuracy=base["accuracy"] + 0.05 * (i == 0) + noise[i]) for i in range(6)}
+    found = [d for d in cross_validated.differences(some) if d["score"] == "accuracy"]
+    assert len(found) == 15
+    for row in found:
+        assert (row["p"] < 0.05) == (row["low"] > 0 or row["high"] < 0)
+        assert row["p"] <= row["p_corrected"]
+        assert row["differs"] == (row["p_corrected"] < 0.05)
+    assert sum(row["p"] < 0.05 for row in found) > sum(row["differs"] for row in found)
+    (alone,) = (d for d in cross_validated.differences({k: some[k] for k in ("r0", "r1")}) if d["score"] == "accuracy")
+    assert alone["p"] == alone["p_corrected"]
+
+
+def test_what_too_little_stands_behind_has_no_interval_and_decides_nothing() -> None:
+    few = ["melanoma_auc"]
+    scores = cross_validated.fold_scores(rows(), few)
+    assert (scores["melanoma_auc"]["low"], scores["melanoma_auc"]["high"]) == (None, None)
+    assert scores["balanced_accuracy"]["low"] is not None
+    found = cross_validated.differences({"a": rows(0.2), "b": rows()}, few)
+    (auc,) = (d for d in found if d["score"] == "melanoma_auc")
+    assert (auc["low"], auc["p"], auc["too_few"], auc["differs"]) == (None, None, True, False)
+    assert (
+        "fewer than ten"
+        in learning_curve.laws(curve(), 3, few={"melanoma_auc": "fewer than ten"})["melanoma_auc"]["words"]
+    )
+
+
+def test_an_accuracy_that_no_fold_differs_in_is_no_certainty() -> None:
+    table = rows().assign(accuracy=0.25)
+    assert cross_validated.fold_scores(table)["accuracy"]["low"] is None
+    bounded = cross_validated.fold_scores(table, groups=60)["accuracy"]
+    assert bounded["low"] == pytest.approx(wilson(15, 60).low)
+    assert bounded["high"] == pytest.approx(wilson(15, 60).high)
+    wide = cross_validated.fold_scores(rows(), groups=10**6)["accuracy"]
+    assert wide == cross_validated.fold_scores(rows())["accuracy"]
+
+
 def test_two_trainings_that_disagree_give_no_impossible_interval() -> None:
     wild = rows(folds=2, repeats=1).assign(accuracy=[0.1, 0.9])
     one = cross_validated.fold_scores(wild)["accuracy"]
@@ -70,6 +109,13 @@ def test_the_auc_within_sources_owes_nothing_to_the_source() -> None:
     assert found["auc"]["low"] < 0.5 < found["auc"]["high"]
     assert abs(found["auc"]["value"] - 0.5) < 0.1
     assert (found["sources"], found["left_out"]) == (["archive", "clinic"], 0)
+    assert not found["too_few"]
+    few = cross_validated.within_source(
+        risk, melanoma, folds, source, np.where(melanoma, np.arange(n) % 9, 9 + np.arange(n))
+    )
+    assert few is not None
+    assert few["too_few"]
+    assert (few["auc"]["value"], few["auc"]["low"]) == (found["auc"]["value"], None)
     source[:50] = None
     source[50:60] = "elsewhere"
     melanoma[50:60] = False  # nothing can be compared within it

@@ -61,6 +61,19 @@ def test_the_score_is_still_covered_where_trainings_share_their_errors() -> None
     assert hits >= 90
 
 
+def test_with_many_curves_that_share_their_errors_the_interval_is_too_narrow_as_the_docs_say() -> None:
+    rng = np.random.default_rng(0)
+    truth, twice = 0.8 - 1.2 * SIZES**-0.5, 0.8 - 1.2 * 960**-0.5
+    hits = gains = 0
+    for trial in range(100):
+        shared, own = np.sqrt(1 / 3) * rng.normal(0, 0.03, (1, 4)), np.sqrt(2 / 3) * rng.normal(0, 0.03, (10, 4))
+        found = extrapolate(SIZES, truth + shared + own, 5, draws=200, seed=trial)
+        hits += found.score.low <= twice <= found.score.high
+        gains += found.gain.low <= twice - truth[-1] <= found.gain.high
+    assert 75 <= hits <= 90
+    assert 58 <= gains <= 78
+
+
 def test_noise_alone_gains_nothing_for_sure() -> None:
     y = np.random.default_rng(1).normal(0.6, 0.05, (3, 4))
     found = extrapolate(SIZES, y, folds=3)

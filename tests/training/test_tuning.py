@@ -30,7 +30,15 @@ from tests.training import postgresql
 from melascope.cli.run import run
 from melascope.errors import DataError, MissingExtraError, RecipeError, RunError
 from melascope.training import recipe as recipes
-from melascope.training import tuning, tuning_data, tuning_results, tuning_storage, tuning_study, tuning_worker
+from melascope.training import (
+    tuning,
+    tuning_baselines,
+    tuning_data,
+    tuning_results,
+    tuning_storage,
+    tuning_study,
+    tuning_worker,
+)
 from melascope.training.tuning import tune
 from melascope.training.tuning_ended import Ended
 from melascope.training.tuning_worker import Job, work
@@ -247,6 +255,24 @@ def test_the_report_shows_every_trial_and_needs_nothing_from_outside(finished):
     assert page.count("<svg") == 3
     assert "mathdefault" not in page
     assert not re.search(r'(src|href)="http', page.replace("http://www.w3.org", ""))
+
+
+def test_beside_the_winner_stands_what_needs_no_network(finished):
+    found = finished[0]
+    page = html.unescape(found.report.read_text())
+    assert "Beside what needs no network" in page
+    told = json.loads((found.path / "baselines.json").read_text())
+    names = {"the largest class always", "colour histogram and logistic regression"}
+    assert set(told["baselines"]) == names
+    task = tuning_data.open_task(found.path)
+    largest = told["baselines"]["the largest class always"]
+    assert len(largest["by_fold"]) == task.settings["folds"]
+    assert largest["scores"]["balanced_accuracy"]["value"] == pytest.approx(1 / len(task.classes))
+    for name in ("the best trial", "the recipe as it stood", *(f"baseline: {name}" for name in names)):
+        assert name in page
+    assert tuning_baselines.baselines(task) == told["baselines"]
+    (found.path / "baselines.json").write_text("{")
+    assert tuning_baselines.baselines(task) == told["baselines"]
 
 
 def test_test_stays_closed_and_is_not_packed(finished, photographs):

@@ -85,12 +85,15 @@ def cross_validate(data: Path, spelling: tuple[str, ...], recipe: tuple[str, ...
         )
     for warning in found.result["warnings"]:
         console.warn(warning)
+    few = found.result["support"]["too_few"]
     for name, one in found.result["recipes"].items():
         for key in _NAMES:
-            console.results.print(f"{name}, {_words(key)}: {_shown(one['scores'][key])}", markup=False, soft_wrap=True)
+            told = "too few to judge" if key in few else _shown(one["scores"][key])
+            console.results.print(f"{name}, {_words(key)}: {told}", markup=False, soft_wrap=True)
     for row in found.result["differences"]:
-        if row["score"] in _NAMES:
-            console.results.print(f"{row['name']}: {_shown(row, '+')}", markup=False, soft_wrap=True)
+        if row["score"] in _NAMES and row["score"] not in few:
+            verdict = "" if row["value"] is None else ", a difference" if row["differs"] else ", no difference shown"
+            console.results.print(f"{row['name']}: {_shown(row, '+')}{verdict}", markup=False, soft_wrap=True)
     console.results.print(f"Report: {found.path / 'report.html'}", markup=False, soft_wrap=True)
     return console.ended(found.unreadable)
 

@@ -34,7 +34,7 @@ from melascope.statistics import (
     rates,
     units,
 )
-from melascope.statistics.intervals import DRAWS, Array
+from melascope.statistics.intervals import DRAWS, FEW, LEVEL, Array
 
 TEST = "test"
 PARTS = (TEST, "calibrate", "tune")
@@ -49,9 +49,11 @@ class Comparison:
         runs: A row per run: `run, protocol, audited, test`, and scores as
             `{"value", "low", "high", "n"}`, each from the run's own headline part.
         differences: A row per pair and score: `name, score, a, b, value, low,
-            high, p, p_corrected, n, differs`. p is DeLong's (AUC only), corrected
-            after Holm for the number of pairs; `differs` is whether the interval
-            leaves out zero.
+            high, p, p_corrected, n, too_few, differs`. p is DeLong's (AUC only), corrected
+            after Holm for the number of pairs; `n` counts the photographs that the score
+            is of, such as melanomas for a sensitivity; `too_few`: fewer than ten groups of
+            these, and no interval. `differs` is whether p_corrected is below .05, or,
+            without a p, whether the interval leaves out zero.
         notes: What limits the comparison.
     """
 
@@ -115,10 +117,17 @@ def compare(
         rows += found
         notes += told
     report("compare", len(pairs), len(pairs))
-    columns = ["name", "score", "a", "b", "value", "low", "high", "p", "p_corrected", "n", "differs"]
+    columns = ["name", "score", "a", "b", "value", "low", "high", "p", "p_corrected", "n", "too_few", "differs"]
     differences = pd.DataFrame(rows, columns=columns)
     for _, index in differences.groupby("score", sort=False).groups.items():
         differences.loc[index, "p_corrected"] = holm([float(p) for p in differences.loc[index, "p"]])
+    tested = differences["p_corrected"].notna()
+    differences.loc[tested, "differs"] = differences.loc[tested, "p_corrected"].astype(float) < 1 - LEVEL
+    if len(pairs) > 1:
+        notes.append(
+            f"{len(pairs)} pairs are compared by each score. Of an area (AUC), p is corrected for that (Holm), and "
+            "decides. The other intervals are not corrected: of runs that are equal, one in twenty leaves out zero."
+        )
     return Comparison(
         pd.DataFrame([_row(result, part) for result in results]), differences, tuple(dict.fromkeys(notes))
     )
@@ -300,23 +309,46 @@ def _differences(
     n = len(a)
     values = difference(np.ones((n, 1)))
     samples = bootstrap(difference, groups, a.y, draws, seed, n)
+    behind = _behind(a.truth, groups, n)
     rows = [
-        _told(f"{group} AUC", delong(a.risk[group], b.risk[group], truth, groups)) for group, truth in a.truth.items()
+        _told(f"{group} AUC", delong(a.risk[group], b.risk[group], truth, groups), behind)
+        for group, truth in a.truth.items()
     ]
-    rows += [
-        _told(name, interval(samples[name], float(value[0]), n, proportion=False)) for name, value in values.items()
-    ]
+    rows += [_told(name, _interval(samples[name], float(value[0]), n), behind) for name, value in values.items()]
     return [row for row in rows if math.isfinite(row["value"])]
 
 
-def _told(score: str, found: Difference | Estimate) -> dict[str, Any]:
+def _interval(samples: Array, value: float, n: int) -> Estimate:
+    """Return a difference with its interval; with none where no draw differs from another, which is no certainty."""
+    found = interval(samples, value, n, proportion=False)
+    return found if found.high - found.low > 1e-12 else Estimate(value, math.nan, math.nan, n)
+
+
+def _behind(truths: Mapping[str, Array], groups: Array, n: int) -> dict[str, tuple[int, int]]:
+    """Return by score how many photographs it counts, and how many independent groups tell the side that has fewest."""
+    unit = units(groups, n)
+    everyone = (n, len(np.unique(unit)))
+    found = {"balanced accuracy": everyone, "accuracy": everyone}
+    for group, truth in truths.items():
+        sides = {name: (int(rows.sum()), len(np.unique(unit[rows]))) for name, rows in ((1, truth), (0, ~truth))}
+        fewest = (n, min(count for _, count in sides.values()))
+        found |= {f"{group} AUC": fewest, f"{group} partial AUC": fewest}
+        found |= {f"{group} sensitivity": sides[1], f"{group} specificity": sides[0]}
+    return found
+
+
+def _told(score: str, found: Difference | Estimate, behind: Mapping[str, tuple[int, int]]) -> dict[str, Any]:
+    n, independent = behind[score]
+    few = independent < FEW
+    low, high = (math.nan, math.nan) if few else (found.low, found.high)
     return {
         "score": score,
         "value": found.difference if isinstance(found, Difference) else found.value,
-        "low": found.low,
-        "high": found.high,
-        "p": found.p_value if isinstance(found, Difference) else math.nan,
+        "low": low,
+        "high": high,
+        "p": found.p_value if isinstance(found, Difference) and not few else math.nan,
         "p_corrected": math.nan,
-        "n": found.n,
-        "differs": bool(found.low > 0 or found.high < 0),
+        "n": n,
+        "too_few": few,
+        "differs": bool(low > 0 or high < 0),
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,17 @@ import pandas as pd
 from melascope.counted import plural
 from melascope.evaluation.baselines import colour_model, colours
 from melascope.evaluation.strata import with_both
-from melascope.statistics import auc_within, confusion, proportion, repeated_cv_difference
-from melascope.statistics.intervals import FEW, Array
+from melascope.statistics import (
+    Estimate,
+    auc_within,
+    confusion,
+    holm,
+    proportion,
+    repeated_cv_difference,
+    repeated_cv_p_value,
+    wilson,
+)
+from melascope.statistics.intervals import FEW, LEVEL, Array
 
 SCORES = ("balanced_accuracy", "melanoma_auc", "accuracy", "log_loss")
 """In the order of tables; the last is better where it is smaller."""
@@ -29,41 +38,78 @@ def by_fold(rows: pd.DataFrame, score: str) -> Array:
     return values.reshape(rows["seed"].nunique(), -1)
 
 
-def fold_scores(rows: pd.DataFrame) -> dict[str, dict[str, Any]]:
+def fold_scores(rows: pd.DataFrame, few: Collection[str] = (), groups: int | None = None) -> dict[str, dict[str, Any]]:
     """Return the mean over folds of each score with its 95 % interval, as `{"value", "low", "high", "n"}`.
 
     The interval is the corrected resampled t (Nadeau and Bengio 2003): the folds of one repeat share most of their
     training photographs, and repeats share all. `n` counts trainings. A score that is not defined in every fold has
-    no value; one that is the same in all has no interval.
+    no value; one that is the same in all has no interval. Folds hold the diagnoses in equal shares, so that an
+    accuracy which the diagnosis alone decides hardly differs between them: its interval is never narrower than
+    Wilson's of as many groups.
 
     Args:
         rows: A row per repeat and fold: `seed`, `fold`, and the columns of `SCORES`.
+        few: Scores behind which too little stands to be judged: these have no interval.
+        groups: How many lesions or patients judge in a repeat.
     """
-    tops = {score: math.inf if score == "log_loss" else 1.0 for score in SCORES}
-    return {
-        score: repeated_cv_difference(by_fold(rows, score), lowest=0.0, highest=top).to_json()
-        for score, top in tops.items()
-    }
+    found = {}
+    for score in SCORES:
+        top = math.inf if score == "log_loss" else 1.0
+        one = repeated_cv_difference(by_fold(rows, score), lowest=0.0, highest=top)
+        if score in few:
+            one = Estimate(one.value, math.nan, math.nan, one.n)
+        elif score == "accuracy" and groups and math.isfinite(one.value):
+            least = wilson(min(1.0, one.value) * groups, groups)
+            low, high = float(np.fmin(one.low, least.low)), float(np.fmax(one.high, least.high))
+            one = Estimate(one.value, low, high, one.n)
+        found[score] = one.to_json()
+    return found
 
 
-def differences(rows: Mapping[str, pd.DataFrame]) -> list[dict[str, Any]]:
+def differences(rows: Mapping[str, pd.DataFrame], few: Collection[str] = ()) -> list[dict[str, Any]]:
     """Return the paired differences between all recipes, fold by fold, with corrected intervals.
 
     Args:
         rows: By recipe, as `fold_scores` takes them; all on the same folds.
+        few: Scores behind which too little stands to be judged: these have no interval.
 
     Returns:
-        Rows `name, a, b, score, value, low, high, n`.
+        Rows `name, a, b, score, value, low, high, p, p_corrected, n, too_few, differs`: p of the corrected resampled t
+        test, corrected after Holm for the number of pairs of one score; `differs` is whether that is below .05.
     """
-    found = []
-    for score, (a, b) in itertools.product(SCORES[:3], itertools.combinations(rows, 2)):
-        estimate = repeated_cv_difference(by_fold(rows[a], score) - by_fold(rows[b], score), lowest=-1.0, highest=1.0)
-        words = score.replace("_", " ").replace("auc", "AUC")
-        found.append({"name": f"{a} − {b}: {words}", "a": a, "b": b, "score": score, **estimate.to_json()})
+    found: list[dict[str, Any]] = []
+    for score in SCORES[:3]:
+        pairs = list(itertools.combinations(rows, 2))
+        apart = [by_fold(rows[a], score) - by_fold(rows[b], score) for a, b in pairs]
+        p_values = [math.nan if score in few else repeated_cv_p_value(each) for each in apart]
+        for (a, b), each, p, corrected in zip(pairs, apart, p_values, holm(p_values), strict=True):
+            estimate = repeated_cv_difference(each, lowest=-1.0, highest=1.0).to_json()
+            if score in few:
+                estimate |= {"low": None, "high": None}
+            words = score.replace("_", " ").replace("auc", "AUC")
+            found.append(
+                {
+                    "name": f"{a} − {b}: {words}",
+                    "a": a,
+                    "b": b,
+                    "score": score,
+                    **estimate,
+                    "p": None if math.isnan(p) else p,
+                    "p_corrected": None if math.isnan(corrected) else corrected,
+                    "too_few": score in few,
+                    "differs": corrected < 1 - LEVEL,
+                }
+            )
     return found
 
 
-def within_source(risk: Array, melanoma: Array, folds: Array, sources: Sequence[Any] | Array) -> dict[str, Any] | None:
+def within_source(
+    risk: Array,
+    melanoma: Array,
+    folds: Array,
+    sources: Sequence[Any] | Array,
+    groups: Sequence[Any] | Array | None = None,
+) -> dict[str, Any] | None:
     """Return the melanoma AUC over pairs of one source: a source can tell the diagnosis, whatever the lesion shows.
 
     In each fold it is the mean of the AUCs within each source, weighted by their pairs of a melanoma and another
@@ -74,10 +120,12 @@ def within_source(risk: Array, melanoma: Array, folds: Array, sources: Sequence[
         melanoma: `(n,)` bool.
         folds: `(repeats, n)`.
         sources: `(n,)` names; what is not known is left out.
+        groups: `(n,)` lesions or patients, that what is too little to judge is told; each photograph by default.
 
     Returns:
         `auc` (an estimate), `sources` (names of those that have both), `left_out` photographs of other or unknown
-        sources. None where fewer than two sources are known.
+        sources, `too_few`: fewer than ten groups of either kind, and no interval. None where fewer than two sources
+        are known.
     """
     found = within_source_by_fold(risk, melanoma, folds, sources)
     if found is None:
@@ -85,7 +133,11 @@ def within_source(risk: Array, melanoma: Array, folds: Array, sources: Sequence[
     values, used = found
     counted = pd.Series(sources, dtype="string").str.strip().isin(used).to_numpy(dtype=bool)
     estimate = repeated_cv_difference(values, lowest=0.0, highest=1.0).to_json()
-    return {"auc": estimate, "sources": used, "left_out": int((~counted).sum())}
+    names = np.arange(len(melanoma)) if groups is None else np.array([str(name) for name in groups], dtype=object)
+    few = min(len(set(names[counted & kind].tolist())) for kind in (melanoma, ~melanoma)) < FEW
+    if few:
+        estimate |= {"low": None, "high": None}
+    return {"auc": estimate, "sources": used, "left_out": int((~counted).sum()), "too_few": few}
 
 
 def within_source_by_fold(
@@ -260,7 +312,13 @@ def notes(recipes: Sequence[str], folds: int, repeats: int, told: Mapping[str, A
     if len(recipes) > 1:
         found.append(
             f"{len(recipes)} recipes were tried on these folds: the score of the best of them is optimistic, the "
-            "more so the more were tried. An interval of a difference that contains zero shows no difference."
+            "more so the more were tried. An interval of a difference is that of one pair alone, and one that contains "
+            "zero shows no difference; whether a pair differs is decided by its p value, corrected for the number of "
+            "pairs (Holm)."
+        )
+        found.append(
+            "If one of them is chosen by these numbers, then by photographs of which `melascope run` on the same data "
+            "takes those that it sets thresholds and prediction sets with: they are then a little too good."
         )
     if folds * repeats < 6:
         found.append(f"{folds * repeats} trainings are few: the intervals are wide because they must be.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -28,20 +28,24 @@ def unit(told: Mapping[str, Any]) -> str:
     return "known or assumed lesions" if told.get("lesions", {}).get("assumed") else "lesions"
 
 
-def points(rows: pd.DataFrame) -> list[dict[str, Any]]:
+def points(rows: pd.DataFrame, few: Collection[str] = (), judging: int | None = None) -> list[dict[str, Any]]:
     """Return for each share of the lesions its mean size, and each score with its corrected interval.
 
     Args:
         rows: A row per repeat, fold and share: `seed, fold, share, groups, photographs` and the scores.
+        few: Scores behind which too little stands to be judged.
+        judging: How many lesions or patients judge in a repeat.
     """
     found = []
     for share, part in rows.groupby("share", sort=True):
         sizes = {name: float(part[name].mean()) for name in ("groups", "photographs")}
-        found.append({"share": float(str(share)), **sizes, "scores": fold_scores(part)})
+        found.append({"share": float(str(share)), **sizes, "scores": fold_scores(part, few, judging)})
     return found
 
 
-def laws(rows: pd.DataFrame, folds: int, seed: int = 0, unit: str = "lesions") -> dict[str, dict[str, Any]]:
+def laws(
+    rows: pd.DataFrame, folds: int, seed: int = 0, unit: str = "lesions", few: Mapping[str, str] | None = None
+) -> dict[str, dict[str, Any]]:
     """Return for each fitted score the law, what it says of twice the lesions, and how it did on what is known.
 
     Args:
@@ -49,6 +53,7 @@ def laws(rows: pd.DataFrame, folds: int, seed: int = 0, unit: str = "lesions") -
         folds: Folds of one repeat.
         seed: Of the bootstrap.
         unit: What `groups` counts, for the words.
+        few: Why a score cannot be judged, by score.
 
     Returns:
         By score: `a, b, c`, `groups` (largest measured and asked for), `score`, `gain`, `backtest` (what the smaller
@@ -58,6 +63,9 @@ def laws(rows: pd.DataFrame, folds: int, seed: int = 0, unit: str = "lesions") -
     sizes = rows.groupby("share")["groups"].mean().to_numpy(dtype=float)
     found: dict[str, dict[str, Any]] = {}
     for name in FITTED:
+        if few and name in few:
+            found[name] = {"words": f"No curve was fitted to {_NAMES[name]}: {few[name]}."}
+            continue
         curves = _curves(rows, name)
         if len(sizes) < FEWEST_SIZES or not np.isfinite(curves).all():
             why = f"{len(sizes)} sizes are too few" if len(sizes) < FEWEST_SIZES else "it is not defined in every fold"
@@ -139,8 +147,8 @@ def notes(told: Mapping[str, Any], folds: int, repeats: int, tuned: bool) -> lis
         f"Twice the {what} means twice as many like these: from the same sources, with the same diagnoses in the same "
         "shares. Other sources may help more, or show that the model is worse than it seems.",
         f"The intervals rest on {folds * repeats} curves that share photographs. What their trainings err in common, "
-        "the interval of the change does not see: it may be too narrow. The power law itself is an assumption that no "
-        "interval covers.",
+        "the intervals of the extrapolation see in part only: they may be too narrow, that of the change more so. The "
+        "power law itself is an assumption that no interval covers.",
     ]
     if tuned:
         found.append("The recipe decides by a fold of its own, which has the same size at every point.")

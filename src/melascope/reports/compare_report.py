@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Protocol
 
 import pandas as pd
 
 from melascope.reports import figures, wording
 from melascope.reports.data_report import FOOTER
-from melascope.reports.figures.comparison import clear, difference
+from melascope.reports.figures.comparison import difference, differs
 from melascope.reports.page import Drawing, Page, Points, Section, Table, Text
 
 
@@ -61,11 +61,20 @@ def _differences(differences: pd.DataFrame, stamp: str) -> list[Any]:
         return [Text("There is nothing that can be compared.", "note")]
     columns, *rows = paired(differences)
     told = "; ".join(f"{row[0]}: {row[1]}, {row[-1]}" for row in rows)
-    caption = "Paired differences with 95 % intervals. An interval that contains zero (hollow) shows no difference."
+    caption = (
+        "Paired differences, each with its own 95 % interval. Filled: shown to differ. An interval that contains zero "
+        "shows no difference; where there is a p corrected for the number of pairs, that decides."
+    )
     return [
         Drawing(figures.compare_forest(differences, stamp=stamp), f"{caption} {told}", caption, True),
         Table("Paired differences", columns, rows),
     ]
+
+
+def _verdict(entry: Mapping[Hashable, Any]) -> str:
+    if entry.get("too_few"):
+        return "too few to judge"
+    return "a difference" if differs(entry) else "no difference shown"
 
 
 def _p(value: Any) -> str:
@@ -107,7 +116,7 @@ def paired(differences: pd.DataFrame) -> list[list[str]]:
     rows = [["score", "difference (95 % interval)", "p", "p, corrected for the number of pairs", "n", "what it shows"]]
     for entry in differences.to_dict("records"):
         low, high = entry.get("low"), entry.get("high")
-        verdict = "a difference" if clear(low, high) else "no difference shown"
+        verdict = _verdict(entry)
         cells = [_p(entry.get("p")), _p(entry.get("p_corrected")), wording.count(entry.get("n")), verdict]
         rows.append([str(entry.get("name", "")), difference(entry.get("value"), low, high), *cells])
     return rows

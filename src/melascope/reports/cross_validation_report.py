@@ -23,6 +23,8 @@ TITLES = (
     ("log_loss", "Log loss (lower is better)"),
 )
 
+TOO_FEW = "too few to judge"
+
 BASELINES = (
     "Baselines stand on the same folds: two without a network, and the network trained on shuffled labels for a "
     "quarter of the epochs and scored on the first fold alone (its interval resamples groups), which must be at chance."
@@ -94,17 +96,18 @@ def summary(result: Mapping[str, Any]) -> list[Any]:
     columns = ["recipe", *(name for _, name in TITLES), *within, "melanoma sensitivity, first choice"]
     rows = []
     for name, found in recipes.items():
-        scores = [wording.score(found["scores"][key], 3) for key, _ in TITLES]
+        scores = [cell(result, key, found["scores"][key]) for key, _ in TITLES]
         melanoma = (found["per_class"].get("MEL") or {}).get("sensitivity")
         few = (found["per_class"].get("MEL") or {}).get("too_few", wording.too_few(melanoma))
         if of_sources:
-            scores.append(wording.score((found.get("within_source") or {}).get("auc"), 3))
-        rows.append([name, *scores, "too few to judge" if few else wording.percent(melanoma)])
+            inside = found.get("within_source") or {}
+            scores.append(TOO_FEW if inside.get("too_few") else wording.score(inside.get("auc"), 3))
+        rows.append([name, *scores, TOO_FEW if few else wording.percent(melanoma)])
     rows += [[*row, *("–" for _ in within), "–"] for row in baselines(result)]
     note = (
-        f"Means over {trainings} trainings with 95 % intervals (corrected resampled t). The last column pools all "
-        "folds; its interval resamples groups. First choice: no threshold for alerts is chosen here, so it is no "
-        f"operating point. {BASELINES}"
+        f"Means over {trainings} trainings with 95 % intervals (corrected resampled t; of the accuracy never narrower "
+        "than Wilson's of as many groups). The last column pools all folds; its interval resamples groups. First "
+        f"choice: no threshold for alerts is chosen here, so it is no operating point. {BASELINES}"
     )
     if of_sources:
         note += " Within a source: only photographs of one source are compared, since a source can tell the diagnosis."
@@ -114,15 +117,20 @@ def summary(result: Mapping[str, Any]) -> list[Any]:
     return [*blocks, Table("Scores out of fold", columns, rows, note)]
 
 
+def cell(result: Mapping[str, Any], key: str, estimate: wording.Estimate | None) -> str:
+    """Return a score with its interval, or that too few lesions stand behind it."""
+    return TOO_FEW if key in result["support"]["too_few"] else wording.score(estimate, 3)
+
+
 def baselines(result: Mapping[str, Any]) -> list[list[str]]:
     """Return a row of `TITLES` for each baseline."""
     rows = [
-        [f"baseline: {name}", *(wording.score(found["scores"][key], 3) for key, _ in TITLES)]
+        [f"baseline: {name}", *(cell(result, key, found["scores"][key]) for key, _ in TITLES)]
         for name, found in result.get("baselines", {}).items()
     ]
     shuffled = result.get("shuffled_labels")
     if shuffled:
-        scores = [wording.score(shuffled[key], 3) if key in shuffled else "–" for key, _ in TITLES]
+        scores = [cell(result, key, shuffled[key]) if key in shuffled else "–" for key, _ in TITLES]
         rows.append([f"baseline: {shuffled['recipe']} on shuffled labels, one fold", *scores])
     return rows
 
@@ -168,13 +176,20 @@ def _verdicts(result: Mapping[str, Any]) -> list[str]:
     told = []
     for key, name in TITLES[:2]:
         rows = [d for d in result["differences"] if d["score"] == key and d["value"] is not None]
-        shown = [d for d in rows if (d["low"] or 0) > 0 or (d["high"] or 0) < 0]
+        if key in result["support"]["too_few"]:
+            rows = []
+        shown = sorted((d for d in rows if d["differs"]), key=lambda d: float(d["p"]))
+        corrected = f", also when corrected for {len(rows)} pairs" if len(rows) > 1 else ""
         for d in shown[:3]:
             better, worse = (d["a"], d["b"]) if d["value"] > 0 else (d["b"], d["a"])
             low, high = sorted((abs(d["low"]), abs(d["high"])))
             told.append(
                 f"{name}: {better} is better than {worse} by {abs(d['value']):.3f} "
-                f"(95{wording.NBSP}% interval {low:.3f} to {high:.3f})."
+                f"(95{wording.NBSP}% interval {low:.3f} to {high:.3f}{corrected})."
+            )
+        if len(shown) > 3:
+            told.append(
+                f"{name}: {wording.plural(len(shown) - 3, 'more pair differs', 'more pairs differ')}; see below."
             )
         if rows and not shown:
             told.append(f"{name}: no difference between the recipes is shown.")
@@ -182,8 +197,9 @@ def _verdicts(result: Mapping[str, Any]) -> list[str]:
 
 
 def _folds(result: Mapping[str, Any], stamp: str) -> list[Any]:
-    chance = {"balanced_accuracy": 1 / len(result["classes"]), "melanoma_auc": 0.5}
-    figure = fold_scores(result["recipes"], TITLES[:3], chance=chance, stamp=stamp)
+    chance = {"balanced_accuracy": result["support"]["chance"], "melanoma_auc": 0.5}
+    titles = [(key, title) for key, title in TITLES if key not in result["support"]["too_few"]]
+    figure = fold_scores(result["recipes"], titles[:-1], chance=chance, stamp=stamp)
     caption = (
         "A dot is one fold, a diamond the mean with its 95 % interval. "
         + (
@@ -193,7 +209,7 @@ def _folds(result: Mapping[str, Any], stamp: str) -> list[Any]:
         + f"Classes guessed at random reach a balanced accuracy of {chance['balanced_accuracy']:.2f}."
     )
     told = "; ".join(
-        f"{name}: {title.lower()} {wording.score(found['scores'][key])}"
+        f"{name}: {title.lower()} {cell(result, key, found['scores'][key])}"
         for name, found in result["recipes"].items()
         for key, title in TITLES[:2]
     )
@@ -221,9 +237,12 @@ def _differences(result: Mapping[str, Any], stamp: str) -> list[Any]:
     rows = pd.DataFrame(result["differences"])
     if rows.empty:
         return []
-    columns, *cells = [[row[0], row[1], row[-2], row[-1]] for row in paired(rows)]
-    columns[2] = "trainings"
-    caption = "Paired differences, fold by fold, with 95 % intervals. Hollow: the interval contains zero."
+    columns, *cells = paired(rows)
+    columns[-2] = "trainings"
+    caption = (
+        "Paired differences, fold by fold, each with its own 95 % interval. Filled: shown to differ, which is decided "
+        "by p corrected for the number of pairs of one score (Holm)."
+    )
     told = "; ".join(f"{cell[0]}: {cell[1]}" for cell in cells)
     return [
         Drawing(figures.compare_forest(rows, stamp=stamp), f"{caption} {told}", caption, True),

@@ -14,6 +14,7 @@ from melascope.reports.cross_validation_report import (
     BASELINES,
     TITLES,
     baselines,
+    cell,
     reproduce,
     scored_on,
     shuffled_note,
@@ -61,9 +62,10 @@ def _summary(result: Mapping[str, Any], stamp: str) -> list[Any]:
         "help; where it is flat, a better recipe or other photographs are needed."
     )
     fits = result["fits"]
-    chance = {"balanced_accuracy": 1 / len(result["classes"]), "melanoma_auc": 0.5}
+    chance = {"balanced_accuracy": result["support"]["chance"], "melanoma_auc": 0.5}
+    titles = [(key, title) for key, title in TITLES[:2] if key not in result["support"]["too_few"]]
     figure = learning_curve(
-        result["points"], result["by_training"], fits, TITLES[:2], chance=chance, stamp=stamp, unit=unit
+        result["points"], result["by_training"], fits, titles, chance=chance, stamp=stamp, unit=unit
     )
     caption = (
         "Thin lines: one fold each. Blue: the mean of each size with its 95 % interval. Black: the power law through "
@@ -93,7 +95,7 @@ def _numbers(result: Mapping[str, Any]) -> list[Any]:
             else f"{100 * point['share']:g}{wording.NBSP}%",
             wording.count(point["groups"]),
             wording.count(point["photographs"]),
-            *(wording.score(point["scores"][key], 3) for key, _ in TITLES),
+            *(cell(result, key, point["scores"][key]) for key, _ in TITLES),
         ]
         for point in result["points"]
     ]

@@ -32,6 +32,8 @@ class TuningReport:
         by_factors: Keys searched on a logarithmic scale.
         unchanged: The values of the recipe as it stood, or None where they lie outside the space.
         values: The best trial's values by key.
+        beside: The best trial, the recipe as it stood and the baselines: names and scores (estimates), None where too
+            few lesions stand behind them.
         importance: Share of each key, empty where it cannot be told.
         sentences: About optimism and gain.
         counts: Trials by state.
@@ -54,6 +56,7 @@ class TuningReport:
     by_factors: Sequence[str]
     unchanged: Mapping[str, Any] | None
     values: Mapping[str, Any]
+    beside: Sequence[tuple[str, wording.Estimate | None]]
     importance: Mapping[str, float]
     sentences: Sequence[str]
     counts: Mapping[str, int]
@@ -100,7 +103,9 @@ def _best(inputs: TuningReport) -> list[Any]:
     name = _named(inputs.score)
     folds = [row.get(f"{inputs.score}_fold_{i}") for i in range(1, inputs.folds + 1)]
     told = f"Mean over {wording.plural(inputs.folds, 'fold')}: {', '.join(f'{wording.number(f):.3f}' for f in folds)}."
-    shown = None if inputs.lower_is_better else value
+    few = any(one is None for _, one in inputs.beside)
+    shown = None if inputs.lower_is_better or few else value
+    told += " Too few lesions stand behind it to judge." if few else ""
     unchanged = inputs.unchanged
     rows = [
         [key, _cell(inputs.values.get(key)), "–" if unchanged is None else _cell(unchanged.get(key)), words]
@@ -109,10 +114,25 @@ def _best(inputs: TuningReport) -> list[Any]:
     return [
         *(Text(sentence, "warning" if place == 0 else "note") for place, sentence in enumerate(inputs.sentences)),
         Measures([Measure(f"{name}, cross-validated", f"{value:.3f}", told, shown)]),
+        _beside(inputs),
         Table("The values", ["value", "best", "as it stood", "searched"], rows, words=True),
         Code(inputs.command, "Judge it on Test, once"),
         Details("The recipe, best.toml", [Code(inputs.recipe)]),
     ]
+
+
+def _beside(inputs: TuningReport) -> Table:
+    rows = [
+        [name, "too few to judge" if one is None else wording.score(one, 3), str(inputs.folds)]
+        for name, one in inputs.beside
+    ]
+    note = (
+        "Means over the same folds with 95 % intervals (corrected resampled t), each as if it had been named "
+        "beforehand; the best trial was not, and its interval does not know that. Baselines need no network: a trial "
+        "that is no better than these has learnt nothing that needs one. The network on shuffled labels, which must be "
+        "at chance, is judged by the run."
+    )
+    return Table("Beside what needs no network", ["what", _named(inputs.score), "trainings"], rows, note)
 
 
 def _history(inputs: TuningReport, stamp: str) -> list[Any]:

@@ -14,6 +14,7 @@ from melascope.statistics.comparison import (
     holm,
     paired_bootstrap,
     repeated_cv_difference,
+    repeated_cv_p_value,
     student_t_quantile,
 )
 from melascope.statistics.intervals import (
@@ -111,6 +112,7 @@ __all__ = [
     "rates",
     "reliability",
     "repeated_cv_difference",
+    "repeated_cv_p_value",
     "resamples",
     "roc_curve",
     "sample_size",

@@ -122,16 +122,37 @@ def repeated_cv_difference(
 
     Source: Nadeau and Bengio 2003, Machine Learning 52:239; Bouckaert and Frank 2004 for repeats.
     """
-    d = np.atleast_2d(np.asarray(differences, dtype=float))
-    folds, count = d.shape[1], d.size
-    if folds < 2:
-        raise ValueError("Cross-validation has at least two folds.")
-    value = float(d.mean())
-    deviation = math.sqrt((1 / count + 1 / (folds - 1)) * float(d.var(ddof=1)))
+    value, deviation, count = _corrected(differences)
     if not deviation > 1e-12 * max(1.0, abs(value)):
         return Estimate(value, math.nan, math.nan, count)
     half = student_t_quantile(0.5 + level / 2, count - 1) * deviation
     return Estimate(value, max(lowest, value - half), min(highest, value + half), count)
+
+
+def repeated_cv_p_value(differences: Array) -> float:
+    """Return the two-sided p value of the corrected resampled t test; NaN where all are equal.
+
+    It is below 1 - level just where the interval of `repeated_cv_difference` leaves out zero.
+
+    Args:
+        differences: `(repeats, folds)` of model a minus model b.
+
+    Raises:
+        ValueError: With fewer than two folds.
+    """
+    value, deviation, count = _corrected(differences)
+    if not deviation > 1e-12 * max(1.0, abs(value)):
+        return math.nan
+    return 1 - _t_within(abs(value) / deviation, count - 1)
+
+
+def _corrected(differences: Array) -> tuple[float, float, int]:
+    """Return the mean, its corrected standard deviation, and the number of trainings."""
+    d = np.atleast_2d(np.asarray(differences, dtype=float))
+    folds, count = d.shape[1], d.size
+    if folds < 2:
+        raise ValueError("Cross-validation has at least two folds.")
+    return float(d.mean()), math.sqrt((1 / count + 1 / (folds - 1)) * float(d.var(ddof=1))), count
 
 
 def student_t_quantile(probability: float, degrees: int) -> float:

@@ -106,9 +106,9 @@ def extrapolate(
     their training photographs (the correction of the resampled t). That correction is a rule of thumb. On
     simulated curves of four sizes, 3 to 10 of them, whose trainings err each on their own, both intervals hold the
     truth in 92 of 100 or more. Where a tenth to a third of the variance of a training is common to all curves, that
-    of the score holds it in 93 to 99, that of the gain in 93 down to 66 only, fewer the more is shared and the more
-    curves there are: it is then too narrow. That another curve than a power law might be right, or the new lesions
-    come from elsewhere, no interval tells.
+    of the score holds it in 99 down to 82, that of the gain in 93 down to 66, fewer the more is shared, the more
+    curves there are, and the less folds differ for other reasons: they are then too narrow. That another curve than a
+    power law might be right, or the new lesions come from elsewhere, no interval tells.
 
     Args:
         sizes: `(k,)` numbers of lesions.

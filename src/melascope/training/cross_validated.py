@@ -20,6 +20,7 @@ from melascope.datasets import origins
 from melascope.errors import DataError, MelascopeError, RunError
 from melascope.evaluation import cross_validated as judged
 from melascope.evaluation.learning_curve import unit as of_lesions
+from melascope.evaluation.support import support
 from melascope.progress import Progress, silent
 from melascope.training import fold_baselines, networks
 from melascope.training import recipe as recipes
@@ -136,7 +137,7 @@ def cross_validate_data(
     result = _result(material, [*chosen, *earlier], found, folds, seeds, asked)
     result["notes"] += [*unread.values(), *_left_out(experiment.path, {*found, *unread}, seeds)]
     result["warnings"] = [*other_epochs(named, chosen), *_short_tries(earlier, epochs), *result["warnings"]]
-    first, assigned = chosen[0], np.concatenate([one.folds for one in found[chosen[0].name]])
+    first, assigned = chosen[0], _assigned(found[chosen[0].name])
     result["baselines"] = fold_baselines.of_folds(material, images[first.name], assigned, seeds)
     result["shuffled_labels"] = fold_baselines.on_shuffled(
         first, material, images[first.name], assigned[0], seed, experiment.path / first.name / "shuffled", progress
@@ -313,11 +314,13 @@ def _result(
 ) -> dict[str, Any]:
     rows = {name: pd.concat([one.scores for one in several]) for name, several in found.items()}
     told, facts, seed = material.told, material.facts, seeds[0]
+    behind = support(material.labels, material.groups, _assigned(found[chosen[0].name]), material.classes)
+    few = behind.too_few
     of_recipes = {}
     for one in chosen:
         p = np.concatenate([each.probabilities for each in found[one.name]])
         of_recipes[one.name] = {
-            "scores": judged.fold_scores(rows[one.name]),
+            "scores": judged.fold_scores(rows[one.name], few, behind.groups),
             "within_source": _within_source(p, found[one.name], material),
             **judged.pooled(p, material.labels, material.groups, material.classes, seed),
             "by_fold": fold_baselines.plain(rows[one.name]),
@@ -334,8 +337,9 @@ def _result(
         "folds": folds,
         "seeds": list(seeds),
         "recipes": of_recipes,
-        "differences": judged.differences(rows),
-        "notes": judged.notes(list(rows), folds, len(seeds), facts),
+        "support": behind.to_json(),
+        "differences": judged.differences(rows, few),
+        "notes": [*behind.notes(), *judged.notes(list(rows), folds, len(seeds), facts)],
         "warnings": told["warnings"],
         "flow": told["flow"],
         "command": shlex.join(words),
@@ -348,8 +352,13 @@ def _within_source(
 ) -> dict[str, Any] | None:
     melanoma = np.isin(np.asarray(material.classes)[material.labels], list(diagnosis.GROUPS["melanoma"]))
     risk = np.stack([diagnosis.group_risk(each, material.classes, "melanoma") for each in p])
-    folds = np.concatenate([one.folds for one in found])
-    return judged.within_source(risk, melanoma, folds, origins(material.table).to_numpy(dtype=object))
+    sources = origins(material.table).to_numpy(dtype=object)
+    return judged.within_source(risk, melanoma, _assigned(found), sources, material.groups)
+
+
+def _assigned(found: Sequence[CrossValidation]) -> NDArray[np.int64]:
+    """Return the folds `(repeats, n)`."""
+    return np.concatenate([one.folds for one in found])
 
 
 def _predictions(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from melascope import environment
 from melascope.evaluation import cross_validated as judged
 from melascope.evaluation import shuffled_labels
+from melascope.evaluation.support import support
 from melascope.progress import Progress, silent
 from melascope.statistics import softmax
 from melascope.training.cross_validation import scores_of
@@ -25,8 +26,24 @@ from melascope.training.judge import train_on_shuffled
 from melascope.training.recipe import Recipe
 
 
+class Labelled(Protocol):
+    """Photographs with their diagnoses; `Material` and the `Task` of a tuning are."""
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """Indices `(n,)` into the classes."""
+
+    @property
+    def groups(self) -> NDArray[np.object_]:
+        """Names `(n,)` of what stays in one fold."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Codes of the diagnoses."""
+
+
 def of_folds(
-    material: Material, images: NDArray[np.uint8], assigned: NDArray[np.integer], seeds: Sequence[int]
+    material: Labelled, images: NDArray[np.uint8], assigned: NDArray[np.integer], seeds: Sequence[int]
 ) -> dict[str, Any]:
     """Return the largest class and colours alone, by name: `scores` and `by_fold`.
 
@@ -37,6 +54,7 @@ def of_folds(
         seeds: One for each repeat.
     """
     labels, classes, found = material.labels, material.classes, {}
+    behind = support(labels, material.groups, assigned, classes)
     for name, p in judged.baselines(labels, assigned, len(classes), images).items():
         rows = []
         for repeat, seed in enumerate(seeds):
@@ -45,7 +63,7 @@ def of_folds(
                 scores = scores_of(p[repeat, held], labels[held], classes)
                 rows.append({"seed": seed, "fold": fold, "n": int(held.sum()), **scores})
         table = pd.DataFrame(rows)
-        found[name] = {"scores": judged.fold_scores(table), "by_fold": plain(table)}
+        found[name] = {"scores": judged.fold_scores(table, behind.too_few, behind.groups), "by_fold": plain(table)}
     return found
 
 

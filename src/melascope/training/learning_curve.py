@@ -17,6 +17,7 @@ from melascope import environment, statistics
 from melascope.audit.survey import picture
 from melascope.errors import DataError
 from melascope.evaluation import learning_curve as judged
+from melascope.evaluation.support import Support, support
 from melascope.progress import Progress, silent
 from melascope.statistics.power_law import FEWEST_SIZES
 from melascope.training import fold_baselines
@@ -139,7 +140,8 @@ def learning_curve(
             )
             if on_training is not None:
                 on_training(found[-1])
-    result = _result(material, chosen, pd.DataFrame(found), folds, seeds, sizes, asked)
+    behind = support(labels, groups, np.stack(drawn), material.classes)
+    result = _result(material, chosen, pd.DataFrame(found), folds, seeds, sizes, asked, behind)
     result["warnings"] = [*other_epochs([recipe], [chosen]), *result["warnings"]]
     result["baselines"] = fold_baselines.of_folds(material, images, np.stack(drawn), seeds)
     result["shuffled_labels"] = fold_baselines.on_shuffled(
@@ -213,8 +215,10 @@ def _result(
     seeds: Sequence[int],
     shares: Sequence[float],
     asked: Reading,
+    behind: Support,
 ) -> dict[str, Any]:
     told, facts = material.told, material.facts
+    few = dict.fromkeys(behind.too_few, behind.few_words())
     unit = judged.unit(facts)
     tuned = bool(len(training_rows(recipe, np.arange(folds), 0)[1]))
     words = ["melascope", "learning-curve", *asked.words(), "--recipe", f"{recipe.name}.toml"]
@@ -228,10 +232,11 @@ def _result(
         "folds": folds,
         "seeds": list(seeds),
         "recipe": {"name": recipe.name, "toml": recipe.dumps()},
-        "points": judged.points(rows),
-        "fits": judged.laws(rows, folds, seeds[0], unit),
+        "support": behind.to_json(),
+        "points": judged.points(rows, few, behind.groups),
+        "fits": judged.laws(rows, folds, seeds[0], unit, few),
         "by_training": fold_baselines.plain(rows),
-        "notes": judged.notes(facts, folds, len(seeds), tuned),
+        "notes": [*behind.notes(), *judged.notes(facts, folds, len(seeds), tuned)],
         "warnings": told["warnings"],
         "flow": told["flow"],
         "command": shlex.join(words),

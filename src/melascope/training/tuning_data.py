@@ -23,6 +23,7 @@ from melascope.datasets import check_trainable, fixed, folds, origins, split, sp
 from melascope.datasets.fixed import own_parts
 from melascope.errors import DataError, RunError
 from melascope.evaluation.cross_validated import of_sources
+from melascope.evaluation.support import Support, support
 from melascope.progress import Progress
 from melascope.training import recipe as recipes
 from melascope.training import search_section
@@ -42,8 +43,8 @@ class Task:
         folder: Of the tuning.
         settings: What was asked for, JSON-ready.
         facts: About the data: `classes`, `photographs`, `groups`, `test_left_out`, `calibrate_left_out`, `audited`,
-            `sources` (how many are known), `warnings`; `weights`, the sha256 of each file that `network.weights` names,
-            by its path.
+            `sources` (how many are known), `too_few` (scores that too few lesions stand behind), `warnings`; `weights`,
+            the sha256 of each file that `network.weights` names, by its path.
         space: What is searched.
         table: The photographs of the parts train and tune.
         mark: A digest of all that decides a score.
@@ -161,6 +162,8 @@ def _photographs(settings: Mapping[str, Any], progress: Progress) -> tuple[pd.Da
     kept = kept.assign(tuning_group=names.to_numpy(dtype=object))
     classes = list(prepared.classes)
     _check_folds(kept, classes, s["folds"], s["seed"], s["score"])
+    behind = _support(kept, classes, s["folds"], s["seed"])
+    warnings += behind.notes([s["score"]])
     sources = int(origins(kept).nunique())
     if s["score"] == "melanoma_auc":
         warnings += of_sources({"sources": sources})
@@ -174,9 +177,16 @@ def _photographs(settings: Mapping[str, Any], progress: Progress) -> tuple[pd.Da
         "unreadable": found.unreadable,
         "audited": found.audited,
         "optimistic": bool(getattr(prepared, "optimistic", False)),
+        "too_few": list(behind.too_few),
         "warnings": warnings,
     }
     return kept, facts
+
+
+def _support(rows: pd.DataFrame, classes: list[str], k: int, seed: int) -> Support:
+    labels = np.array([classes.index(code) for code in rows["diagnosis"]], dtype=np.int64)
+    fold = folds(rows.assign(group=rows["tuning_group"]), k, seed).to_numpy(dtype=np.int64)
+    return support(labels, rows["tuning_group"].to_numpy(dtype=object), fold, classes)
 
 
 def _check_folds(rows: pd.DataFrame, classes: list[str], k: int, seed: int, score: str) -> None:

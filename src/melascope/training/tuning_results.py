@@ -23,6 +23,7 @@ from melascope.spreadsheet import quoted
 from melascope.training.experiment import Reading
 from melascope.training.run_folder import OWN_EPOCHS, write_text
 from melascope.training.settings import of_epochs
+from melascope.training.tuning_baselines import baselines
 from melascope.training.tuning_data import Task
 from melascope.training.tuning_sources import COLUMN, WithinSources
 from melascope.training.tuning_storage import DIRECTIONS, Shared, optuna
@@ -108,10 +109,15 @@ def gain_sentence(gain: statistics.Estimate) -> str:
     """Return in words what was gained over the recipe as it stood."""
     if math.isnan(gain.low):
         return f"Against the recipe as it stood: {gain.value:+.3f} in every fold, so that no interval can be given."
-    told = f"{gain.value:+.3f} (95 % interval {gain.low:+.3f} to {gain.high:+.3f}, paired by fold)"
+    told = (
+        f"{gain.value:+.3f} (95 % interval {gain.low:+.3f} to {gain.high:+.3f}, paired by fold, as if this trial had "
+        "been named beforehand)"
+    )
     clear = gain.low > 0 or gain.high < 0
     verdict = (
-        "also optimistic, as the winner was chosen" if clear else "the interval contains zero: no difference shown"
+        "optimistic, as the winner was chosen: the best of many equal trials often looks as much better"
+        if clear
+        else "the interval contains zero: no difference shown"
     )
     return f"Against the recipe as it stood: {told}; {verdict}."
 
@@ -162,7 +168,7 @@ def write(task: Task, shared: Shared, wanted: int) -> Tuning:
         within_source=beside,
     )
     write_text(found.best, _best(task, found, best.params))
-    write_text(found.report, tuning_report(_inputs(task, found, shared)))
+    write_text(found.report, tuning_report(_inputs(task, found, shared, _beside(task, census, best))))
     return found
 
 
@@ -210,17 +216,36 @@ def _short(value: Any) -> str:
 
 def _gain(task: Task, census: Census, best: Any) -> statistics.Estimate | None:
     """Return the paired difference to the recipe as it stood, where that was tried and is not the best itself."""
-    unchanged = task.space.start()
-    if unchanged is None or best.params == unchanged:
+    before = _as_it_stood(task, census)
+    if before is None or best.params == before.params:
         return None
     score = task.settings["score"]
-    before = next((t for t in census.trials if state(t) == "complete" and t.params == unchanged), None)
-    if before is None:
-        return None
     sign = -1 if DIRECTIONS[score] == "minimize" else 1
     difference = np.subtract(best.user_attrs["folds"][score], before.user_attrs["folds"][score])
     most = np.inf if score == "log_loss" else 1.0
     return statistics.repeated_cv_difference(sign * difference, lowest=-most, highest=most)
+
+
+def _as_it_stood(task: Task, census: Census) -> Any:
+    """Return the trial of the recipe as it stood; None where its values lie outside the space or it is not complete."""
+    unchanged = task.space.start()
+    found = (t for t in census.trials if state(t) == "complete" and t.params == unchanged)
+    return None if unchanged is None else next(found, None)
+
+
+def _beside(task: Task, census: Census, best: Any) -> list[tuple[str, Mapping[str, Any] | None]]:
+    """Return the best trial, the recipe as it stood and the baselines, each with its score; None: too few to judge."""
+    score = task.settings["score"]
+    trials = {"the best trial": best, "the recipe as it stood": _as_it_stood(task, census)}
+    found: list[tuple[str, Mapping[str, Any] | None]] = []
+    for name, trial in trials.items():
+        if trial is not None:
+            folds = np.asarray(trial.user_attrs["folds"][score], dtype=float)
+            top = math.inf if score == "log_loss" else 1.0
+            found.append((name, statistics.repeated_cv_difference(folds, lowest=0.0, highest=top).to_json()))
+    found += [(f"baseline: {name}", one["scores"][score]) for name, one in baselines(task).items()]
+    few = score in task.facts.get("too_few", ())
+    return [(name, None if few else one) for name, one in found]
 
 
 def _command(task: Task) -> str:
@@ -254,7 +279,9 @@ def _best(task: Task, found: Tuning, params: Mapping[str, Any]) -> str:
     return "".join(f"# {line}\n" for line in head) + "\n" + recipe.dumps()
 
 
-def _inputs(task: Task, found: Tuning, shared: Shared) -> TuningReport:
+def _inputs(
+    task: Task, found: Tuning, shared: Shared, beside: Sequence[tuple[str, Mapping[str, Any] | None]]
+) -> TuningReport:
     dimensions = task.space.dimensions
     return TuningReport(
         title=f"Tuning of {task.space.base.name} on {Path(task.settings['data']).name}",
@@ -266,6 +293,7 @@ def _inputs(task: Task, found: Tuning, shared: Shared) -> TuningReport:
         by_factors=tuple(dimension.key for dimension in dimensions if dimension.log),
         unchanged=None if (start := task.space.start()) is None else task.space.values(start),
         values=found.values,
+        beside=beside,
         importance=_importance(shared),
         sentences=(
             optimism(found.score, found.value, found.counts),
