@@ -8,7 +8,8 @@ Stop it at any moment and repeat the command: it goes on after the last finished
 its plot of what is there, and a JSON with all results beside it, from which another machine goes on; with `--no-train`
 also while another process is training. Row names are those of the page; `ours` are the default recipe and, with
 `--weights mobilenetv2_imagenet.npz`, our pretrained ones, on the fold that judges the recipes trained on copies. One of
-which it was not kept what it said of that fold is trained anew where a pair still needs it.
+which it was not kept what it said of that fold is trained anew where a pair still needs it. The page reads DATA
+too, to count how many of the photographs that judge are independent.
 """
 
 from __future__ import annotations
@@ -27,12 +28,26 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.field_record import portable
+from benchmarks.reproduction_compared import compared, keeps_said, kept_slugs
 from benchmarks.reproduction_data import Material, Parts, material, parts, protocols
+from benchmarks.reproduction_judges import counted
 from benchmarks.reproduction_page import write_page
-from benchmarks.reproduction_pairs import PAIRS, first_choices, lacking, on_the_fold, ours, pairs
+from benchmarks.reproduction_pairs import PAIRS, first_choices, lacking, ours, pairs
 from benchmarks.reproduction_record import RESERVED, close_test, current, flow
-from benchmarks.reproduction_rows import CLEAN, FLOW, ROWS, SEEDS, WATERFALL, Training, cost, opens_test, trainings
+from benchmarks.reproduction_rows import (
+    COMPARED,
+    FLOW,
+    JUDGES,
+    ROWS,
+    SEEDS,
+    WATERFALL,
+    Training,
+    cost,
+    opens_test,
+    trainings,
+)
 from melascope import environment
+from melascope.audit.protocol import Prepared
 from melascope.errors import MelascopeError
 from melascope.training import backend, checkpoint
 from melascope.training.recipe import Recipe
@@ -61,18 +76,24 @@ def main() -> None:
     if options.train:
         _train_all(options, results)
     if options.write is not None:
-        if any(
-            "said" in result for name, seeds in results.items() if name not in RESERVED for result in seeds.values()
-        ):
-            prepared = protocols(options.data, options.authority)[1]["clean"]
-            results[FLOW] = flow(prepared)
-            for name, seeds in pairs(current(results)[0], prepared, options.seeds).items():
-                kept = results.setdefault(PAIRS, {}).setdefault(name, {})
-                for seed, found in seeds.items():
-                    kept[seed] = {**kept.get(seed, {}), **found}
+        every = [result for name, seeds in results.items() if name not in RESERVED for result in seeds.values()]
+        if options.data.exists() or any("said" in result for result in every):
+            _of_the_data(results, protocols(options.data, options.authority)[1], options.seeds)
         write_page(options.write, results)
         _write_json(_record(options.write), results, indent=None)
         print(f"Page: {options.write}", file=sys.stderr)
+
+
+def _of_the_data(results: dict[str, Any], prepared: dict[str, Prepared], seeds: list[int]) -> None:
+    """Put into the results what is told by the photographs that judge: how many count, and what stands in pairs."""
+    fresh = current(results)[0]
+    results[FLOW] = flow(prepared["clean"])
+    results[JUDGES] = counted(fresh, prepared)
+    results[COMPARED] = compared(fresh, prepared)
+    for name, by_seed in pairs(fresh, prepared["clean"], seeds).items():
+        kept = results.setdefault(PAIRS, {}).setdefault(name, {})
+        for seed, found in by_seed.items():
+            kept[seed] = {**kept.get(seed, {}), **found}
 
 
 def _options() -> argparse.Namespace:
@@ -175,7 +196,7 @@ def one(
         "date": date.today().isoformat(),
         "machine": environment.describe(),
     }
-    if on_the_fold(training.design):
+    if keeps_said(training.design):
         found["said"] = first_choices(folder)
     _write_json(folder / "result.json", found)
     # A quarter of a gigabyte for some; what was predicted is kept.
@@ -207,12 +228,13 @@ def _history(history: pd.DataFrame) -> dict[str, list[float | None]]:
 
 
 def _collected(folder: Path) -> dict[str, Any]:
-    """Return every result in a folder, by training and seed, with what was said of the fold."""
+    """Return every result in a folder, by training and seed, with what was said where that is kept."""
     found: dict[str, Any] = {}
+    slugs = kept_slugs()
     for path in sorted(folder.glob("*/seed-*/result.json")):
         result = json.loads(path.read_text(encoding="utf-8"))
         # Of trainings that were made before it was kept in the result.
-        if "said" not in result and f".{CLEAN.slug}" in path.parent.parent.name:
+        if "said" not in result and path.parent.parent.name.partition(".")[2].partition(".")[0] in slugs:
             result |= {"said": told} if (told := first_choices(path.parent)) else {}
         found.setdefault(path.parent.parent.name, {})[str(result["seed"])] = result
     return found

@@ -81,6 +81,20 @@ def protocols(
 def parts(material: Material, design: Design, seed: int) -> Parts:
     """Return the parts of a design; the same seed gives the same."""
     prepared = material.prepared[design.labels]
+    return _assembled(material.images, prepared.classes, divided(prepared, design, seed))
+
+
+def divided(prepared: Prepared, design: Design, seed: int) -> dict[str, pd.DataFrame]:
+    """Return the tables of the parts of a design, copies with the group of their source; no photograph is decoded.
+
+    Args:
+        prepared: The data set under the design's labels.
+        design: Which.
+        seed: The same gives the same.
+
+    Returns:
+        `train`, `validation` and, where that is another part, `test`; with `copy_of` and `degrees` of copies.
+    """
     table = prepared.table.assign(copy_of=pd.NA, degrees=0.0)
     in_test = (table["split"] == "test").fillna(False).to_numpy(dtype=bool)
     test, pool = table[in_test], table[~in_test].reset_index(drop=True)
@@ -97,7 +111,7 @@ def parts(material: Material, design: Design, seed: int) -> Parts:
     elif design.held == "some of test":
         some = np.random.default_rng([seed, 23]).permutation(len(test))[: int(len(test) * HELD_SHARE)]
         chosen = {"train": train, "validation": test.iloc[np.sort(some)], "test": test}
-    return _assembled(material.images, prepared.classes, chosen)
+    return chosen
 
 
 def judged(prepared: Prepared, design: Design, seed: int) -> pd.DataFrame:

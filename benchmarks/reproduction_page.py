@@ -11,8 +11,8 @@ from benchmarks.reproduction_pairs import section as in_pairs
 from benchmarks.reproduction_plot import Bar, apart, difference, waterfall
 from benchmarks.reproduction_reasons import collapsed, explanation
 from benchmarks.reproduction_record import current
-from benchmarks.reproduction_rows import FLOW, ROWS, SEEDS, STEPS, WATERFALL, Row, Step, trainings
-from benchmarks.reproduction_verdicts import NOT_YET, Ours, judged, ours, span, verdict
+from benchmarks.reproduction_rows import FLOW, JUDGES, ROWS, SEEDS, STEPS, WATERFALL, Row, Step, trainings
+from benchmarks.reproduction_verdicts import FEW, NOT_YET, Ours, few, judged, ours, span, verdict
 from benchmarks.reproduction_words import (
     COMMANDS,
     HEAD,
@@ -21,10 +21,13 @@ from benchmarks.reproduction_words import (
     filled,
     of_copies,
     of_costs,
+    of_few,
     of_flow,
+    of_judges,
     of_machines,
     of_steps,
     of_test,
+    of_uncounted,
 )
 from melascope.counted import plural
 from melascope.reports.figures.style import to_png
@@ -51,7 +54,8 @@ def write_page(path: Path, results: Results) -> None:
     """Write the page, and its plot into `pictures` beside it where all of its trainings are there."""
     every, stale = current(results)
     fresh = {training.name: every[training.name] for training in trainings() if training.name in every}
-    sections = [_head(fresh, stale), _table(fresh), _reading(), _why(path, fresh, results.get(FLOW)), _words(fresh)]
+    sections = [_head(fresh, stale), _table(every), _reading(every, results.get(JUDGES, {}))]
+    sections += [_why(path, every, results.get(FLOW)), _words(every)]
     sections += [section(path.with_name(f"{path.stem}_clean.json")), in_pairs(every), _missing(every)]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n\n".join(section for section in sections if section) + "\n", encoding="utf-8")
@@ -128,7 +132,17 @@ def _table(results: Results) -> str:
         own = (row.name, named, published, _cell(found, row), late, verdict(row, results))
         cells = (*own, _cell(clean), clean_late, seeds)
         lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    rows = _uncounted(results)
+    return "\n".join([*lines, *(["", filled(of_uncounted(rows))] if rows else [])])
+
+
+def _uncounted(results: Results) -> list[str]:
+    """Return the rows, and `waterfall` for a bar, of which it is not known how many independent photographs judge."""
+    found = [(row.name, ours(results, row.ours, row.part)) for row in ROWS]
+    found += [(row.name, ours(results, row.clean, row.clean_part)) for row in ROWS]
+    found += [(WATERFALL, ours(results, step.training, step.part)) for step in STEPS]
+    named = {name for name, one in found if one is not None and None in one.counts}
+    return [name for name in dict.fromkeys(name for name, _ in found) if name in named]
 
 
 def _seeds(found: Ours) -> str:
@@ -145,8 +159,9 @@ def _cell(found: Ours | None, row: Row | None = None) -> str:
     return found.said()
 
 
-def _reading() -> str:
-    return "\n".join(["## How to read it", "", *(filled(point, bullet=True) for point in READING)])
+def _reading(results: Results, judges: dict[str, Any]) -> str:
+    counted = {"judges": of_judges(judges), "few": of_few(few(results), FEW)}
+    return "\n".join(["## How to read it", "", *(filled(point.format(**counted), bullet=True) for point in READING)])
 
 
 def _why(path: Path, results: Results, flow: dict[str, Any] | None) -> str:
@@ -171,7 +186,7 @@ def _why(path: Path, results: Results, flow: dict[str, Any] | None) -> str:
     if there:
         told = [_first_told(results, step) for step in STEPS[:4]]
         lines += [
-            "| bar | accuracy | its last ten epochs | balanced accuracy | judged by | seeds | precision "
+            "| bar | accuracy | its last ten epochs | balanced accuracy | judged by (independent) | seeds | precision "
             "| what it costs |",
             "|---|---|---|---|---|---|---|---|",
             *(_line(place, drawn) for place in range(len(STEPS))),
@@ -195,7 +210,7 @@ def _bar(step: Step, found: Ours) -> Bar:
     precision = " and ".join(sorted(set(found.precisions)))
     return Bar(
         step.label, found.values, found.photographs, found.seeds, precision, step.published, step.against is not None,
-        found.lately, found.balanced,
+        found.lately, found.balanced, None if None in found.counts else found.independent,
     )  # fmt: skip
 
 
@@ -226,7 +241,8 @@ def _line(place: int, bars: list[Bar | None]) -> str:
     if step.against is not None:
         cost += f" to bar {step.against + 1}: no correction, but Test, in part another source"
     late = "-" if bar.lately is None else "{:.3f} ({:.3f} to {:.3f})".format(*bar.lately)
-    own = (label, span(bar.values), late, span(bar.balanced), f"{bar.photographs:,}")
+    many = f"{bar.photographs:,}" + (f" ({bar.counts:,.0f})" if bar.counts is not None else "")
+    own = (label, span(bar.values), late, span(bar.balanced), many)
     cells = (*own, ", ".join(bar.seeds), bar.precision, cost)
     return f"| {' | '.join(cells)} |"
 

@@ -46,7 +46,7 @@ def copied() -> Iterator[Training]:
 
 
 def first_choices(folder: Path) -> dict[str, str]:
-    """Return `labels` and `choices` of a training on the fold, a digit for each photograph; empty where none are kept.
+    """Return `labels` and `choices` of a training, a digit for each photograph that judges; empty where none are kept.
 
     Args:
         folder: Of the training, with `predictions.npz`.
@@ -71,9 +71,9 @@ def pairs(results: Mapping[str, Any], prepared: Prepared, seeds: list[int]) -> d
     for seed in seeds:
         groups = judged(prepared, CLEAN, seed)["group"]
         for training in copied():
-            theirs = _said(results, training.name, seed)
+            theirs = said_of(results, training.name, seed)
             for mine in OURS:
-                said = _said(results, of_ours(mine).name, seed)
+                said = said_of(results, of_ours(mine).name, seed)
                 if theirs is not None and said is not None:
                     found.setdefault(training.name, {}).setdefault(str(seed), {})[mine] = _less(said, theirs, groups)
     return found
@@ -141,8 +141,8 @@ def _span(apart: Mapping[str, Any]) -> str:
     return f"{apart['value']:+.3f} ({apart['low']:+.3f} to {apart['high']:+.3f})"
 
 
-def _said(results: Mapping[str, Any], name: str, seed: int) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return labels `(n,)` and first choices `(n,)` on the fold, or None where they are not kept."""
+def said_of(results: Mapping[str, Any], name: str, seed: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return labels `(n,)` and first choices `(n,)` of a training, or None where they are not kept."""
     said = results.get(name, {}).get(str(seed), {}).get("said")
     if not said:
         return None

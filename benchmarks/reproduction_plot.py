@@ -26,6 +26,7 @@ class Bar:
         elsewhere: Whether it is no correction, but what one of the networks has on other photographs.
         lately: The mean, the lowest and the highest accuracy of the last epochs, where each was judged.
         balanced: The balanced accuracy of each seed.
+        counts: As how many independent photographs those that judge count; as many as judge where it is not known.
     """
 
     label: str
@@ -37,26 +38,41 @@ class Bar:
     elsewhere: bool = False
     lately: tuple[float, float, float] | None = None
     balanced: tuple[float, ...] = ()
+    counts: float | None = None
 
     @property
     def mean(self) -> float:
         """The mean over the seeds."""
         return sum(self.values) / len(self.values)
 
+    @property
+    def independent(self) -> float:
+        """As how many independent photographs those that judge count."""
+        return self.photographs if self.counts is None else self.counts
+
 
 class Judged(Protocol):
-    """An accuracy, and how many photographs judged it."""
+    """An accuracy, and as how many independent photographs those that judged it count."""
 
     @property
     def mean(self) -> float: ...
     @property
-    def photographs(self) -> int: ...
+    def independent(self) -> float: ...
+
+
+def half_width(*accuracies: tuple[float, float]) -> float:
+    """Return half the 95 % interval of a sum or a difference of accuracies on different photographs.
+
+    Args:
+        accuracies: Of each, its value and how many independent photographs judged it.
+    """
+    return 1.96 * math.sqrt(sum(value * (1 - value) / n for value, n in accuracies))
 
 
 def apart(before: Judged, after: Judged) -> tuple[float, float]:
     """Return the 95 % interval of the difference of two accuracies on different photographs."""
     value = after.mean - before.mean
-    half = 1.96 * math.sqrt(sum(one.mean * (1 - one.mean) / one.photographs for one in (before, after)))
+    half = half_width(*((one.mean, one.independent) for one in (before, after)))
     return value - half, value + half
 
 

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.field_record import OURS, same
+from benchmarks.reproduction_judges import with_counts
 from benchmarks.reproduction_pairs import PAIRS, of_ours
-from benchmarks.reproduction_rows import FLOW, opens_test, trainings
+from benchmarks.reproduction_rows import COMPARED, FLOW, JUDGES, ROWS, opens_test, trainings
 from melascope.audit.protocol import Prepared
 
 Results = dict[str, Any]
-RESERVED = (PAIRS, FLOW)
+RESERVED = (PAIRS, FLOW, JUDGES, COMPARED)
 """Keys of the results that are no training."""
 
 
@@ -19,7 +20,8 @@ def current(results: Mapping[str, Any]) -> tuple[Results, list[str]]:
     """Return what was trained by recipes as they are now, with the pairs of it; and what was not, by training and seed.
 
     Args:
-        results: By training and seed: `recipe`, `precision` and more; under `PAIRS` the pairs.
+        results: By training and seed: `recipe`, `precision` and more; under `PAIRS` and `COMPARED` the pairs, under
+            `JUDGES` how many judge, which then stands in each part too.
     """
     fresh: Results = {}
     stale: list[str] = []
@@ -43,7 +45,15 @@ def current(results: Mapping[str, Any]) -> tuple[Results, list[str]]:
     left = {theirs: {seed: each for seed, each in seeds.items() if each} for theirs, seeds in made.items()}
     if any(left.values()):
         fresh[PAIRS] = {theirs: seeds for theirs, seeds in left.items() if seeds}
-    return fresh, stale
+    named = {row.name: row.ours.name for row in ROWS}
+    whole = {
+        name: one
+        for name, one in results.get(COMPARED, {}).items()
+        if not {f"{named[row]}/seed-{seed}" for row in one["rows"] for seed in one["seeds"]} & set(stale)
+    }
+    if whole:
+        fresh[COMPARED] = whole
+    return with_counts(fresh, results), stale
 
 
 def close_test(results: Results) -> None:

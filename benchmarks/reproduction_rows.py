@@ -16,6 +16,8 @@ COPIES_PER_CLASS = 500
 FOLDS = 5
 SEEDS = (0, 1)
 """Those that every training is asked for."""
+OVERFIT = 0.1
+"""Training that is so much above validation is overfitted, as a project said."""
 
 
 @dataclass(frozen=True)
@@ -255,6 +257,15 @@ STEPS = (
 WATERFALL = "waterfall"
 FLOW = "flow"
 """The key of the results under which it stands how the photographs under `clean` come from those that were found."""
+JUDGES = "judges"
+"""The key under which it stands how many photographs judge each design, in how many groups."""
+COMPARED = "compared"
+"""The key under which two rows that the same photographs judge are compared in pairs."""
+
+
+def key(row: str, other: str) -> str:
+    """Return under which name the difference of two rows stands."""
+    return f"{row} less {other}"
 
 
 def trainings(names: list[str] | None = None) -> list[Training]:

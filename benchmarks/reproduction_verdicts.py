@@ -6,16 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.reproduction_plot import apart, difference
+from benchmarks.reproduction_plot import apart, half_width
 from benchmarks.reproduction_reasons import collapsed, explanation
-from benchmarks.reproduction_rows import ROWS, Row, Training
+from benchmarks.reproduction_rows import COMPARED, OVERFIT, ROWS, Row, Training, key
 from melascope.statistics import wilson
 
 Results = Mapping[str, Any]
 LAST = 10
 """How many epochs before the one that is read tell how much an accuracy moves from one to the next."""
 NOT_YET = "not computed yet"
-_OVERFIT = 0.1
+FEW = 50
+"""Where fewer independent photographs judge, almost any number would count as reproduced."""
 _HALF = 0.0005 + 1e-9
 """Half a unit of the last digit of what was published: three are given each time."""
 
@@ -29,6 +30,7 @@ class Ours:
         trained: The training accuracy at the same epoch, one for each seed.
         balanced: The balanced accuracy at the same epoch, one for each seed.
         judged: How many photographs judge, for each seed.
+        counts: As how many independent ones they count, for each seed; None where their groups are not counted.
         seeds: Which.
         precisions: In which each was trained.
         late: The accuracies of the last epochs up to the one that is read, for each seed; empty for a part that is
@@ -39,6 +41,7 @@ class Ours:
     trained: tuple[float, ...]
     balanced: tuple[float, ...]
     judged: tuple[int, ...]
+    counts: tuple[float | None, ...]
     seeds: tuple[str, ...]
     precisions: tuple[str, ...]
     late: tuple[tuple[float, ...], ...] = ()
@@ -49,15 +52,25 @@ class Ours:
         return min(self.judged)
 
     @property
+    def each_independent(self) -> tuple[float, ...]:
+        """As how many independent photographs those that judge count, for each seed; all where it is not known."""
+        return tuple(n if count is None else count for n, count in zip(self.judged, self.counts, strict=True))
+
+    @property
+    def independent(self) -> float:
+        """The same for the seed with the fewest."""
+        return min(self.each_independent)
+
+    @property
     def mean(self) -> float:
         """The mean over the seeds."""
         return sum(self.values) / len(self.values)
 
     @property
     def intervals(self) -> dict[str, tuple[float, float]]:
-        """Of each seed the Wilson interval (95 %)."""
-        each = zip(self.seeds, self.values, self.judged, strict=True)
-        found = {seed: wilson(round(value * n), n) for seed, value, n in each}
+        """Of each seed the Wilson interval (95 %), where groups of photograph and lesion were judged alike."""
+        each = zip(self.seeds, self.values, self.each_independent, strict=True)
+        found = {seed: wilson(value * n, n) for seed, value, n in each}
         return {seed: (one.low, one.high) for seed, one in found.items()}
 
     @property
@@ -120,6 +133,7 @@ def ours(results: Results, training: Training, part: str, epoch: int | None = No
         trained=tuple(each["accuracy"][end - 1] for each in histories),
         balanced=balanced,
         judged=tuple(result["parts"][part]["n"] for result in found),
+        counts=tuple(result["parts"][part].get("independent") for result in found),
         seeds=tuple(by_seed),
         precisions=tuple(result["precision"] for result in found),
         late=late,
@@ -154,10 +168,39 @@ def judged(row: Row, results: Results) -> tuple[str, bool]:
         values = [value for seed, value in zip(found.seeds, found.values, strict=True) if seed in learnt]
         near = min(values) - _HALF <= row.published <= max(values) + _HALF
         words = "yes" if near else "yes, within sampling error"
-        return words if any(held) else f"{words} and its rounding", True
+        return f"{words if any(held) else f'{words} and its rounding'}{_of_few(found)}", True
     above = min(low for low, _ in learnt.values()) > row.published
     below = max(high for _, high in learnt.values()) < row.published
-    return f"no: ours is {'higher' if above else 'lower' if below else 'lower or higher by the seed'}", False
+    words = f"no: ours is {'higher' if above else 'lower' if below else 'lower or higher by the seed'}"
+    return f"{words} ({_to_published(row.published, found, learnt)}){_of_few(found)}", False
+
+
+def few(results: Results) -> dict[str, tuple[int, float, float]]:
+    """Return the rows of which so few photographs judge that almost any number would count as reproduced.
+
+    Returns:
+        By row: how many judge, and between which bounds a number counts as reproduced.
+    """
+    told = {}
+    for row in ROWS:
+        found = ours(results, row.ours, row.part, row.epoch)
+        if found is not None and row.published is not None and found.independent < FEW:
+            told[row.name] = (found.photographs, *found.range)
+    return told
+
+
+def _of_few(found: Ours) -> str:
+    return f" (only {found.photographs} photographs judge)" if found.independent < FEW else ""
+
+
+def _to_published(published: float, found: Ours, learnt: Mapping[str, Any]) -> str:
+    """Return how far ours is from what was published, which other photographs judged, as many as ours."""
+    of = zip(found.seeds, found.values, found.each_independent, strict=True)
+    chosen = [(value, n) for seed, value, n in of if seed in learnt]
+    mean, n = sum(value for value, _ in chosen) / len(chosen), min(n for _, n in chosen)
+    less, half = mean - published, half_width((mean, n), (published, n))
+    words = f"{less:+.3f}, {less - half:+.3f} to {less + half:+.3f} with the sampling error of both"
+    return f"{words}: not shown to differ" if abs(less) <= half else words
 
 
 def _holds(row: Row, found: Ours, results: Results) -> tuple[str, bool]:
@@ -165,16 +208,17 @@ def _holds(row: Row, found: Ours, results: Results) -> tuple[str, bool]:
     told: list[tuple[bool | None, str]] = []
     if row.overfits:
         gap = sum(found.trained) / len(found.trained) - found.mean
-        told.append((gap > _OVERFIT, f"training is {gap:+.2f} above validation"))
+        half = half_width((found.mean, found.independent))
+        shown = None if gap - half <= OVERFIT <= gap + half else gap > OVERFIT
+        told.append((shown, f"training is {gap:+.2f} ({gap - half:+.2f} to {gap + half:+.2f}) above validation"))
     for other, sign in ((row.above, 1), (row.below, -1)):
         if other:
-            base = next(one for one in ROWS if one.name == other)
-            against = ours(results, base.ours, base.part, base.epoch)
-            if against is None:
+            less = _less(row, found, other, results)
+            if less is None:
                 return f"{NOT_YET}: {other} is missing", True
-            low, high = apart(against, found)
+            value, low, high, how = less
             shown = None if low <= 0 <= high else sign * low > 0
-            told.append((shown, f"{difference(against, found)} to {other}"))
+            told.append((shown, f"{value:+.3f} ({low:+.3f} to {high:+.3f}, {how}) to {other}"))
     if not told:
         return "no number to compare with", True
     if any(true is False for true, _ in told):
@@ -182,3 +226,17 @@ def _holds(row: Row, found: Ours, results: Results) -> tuple[str, bool]:
     else:
         holds = "as said" if all(true for true, _ in told) else "not shown"
     return f"{holds} ({'; '.join(words for _, words in told)})", holds == "as said"
+
+
+def _less(row: Row, found: Ours, other: str, results: Results) -> tuple[float, float, float, str] | None:
+    """Return by how much a row is above another, the interval, and whether in pairs; None where one is missing."""
+    base = next(one for one in ROWS if one.name == other)
+    against = ours(results, base.ours, base.part, base.epoch)
+    if against is None:
+        return None
+    pairs = results.get(COMPARED, {}).get(key(row.name, other))
+    if pairs is not None:
+        every = set(found.seeds) | set(against.seeds)
+        how = "paired" if set(pairs["seeds"]) == every else f"paired, seed {' and '.join(pairs['seeds'])}"
+        return pairs["value"], pairs["low"], pairs["high"], how
+    return found.mean - against.mean, *apart(against, found), "unpaired"

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.reproduction_rows import COPIES_PER_CLASS, FOLDS, published_range
+from benchmarks.reproduction_rows import COPIES_PER_CLASS, FOLDS, OVERFIT, published_range
 from melascope.counted import plural
 
 _WIDTH = 135
@@ -36,18 +35,31 @@ COMMANDS = (
 )
 READING = (
     "**Ours** is the accuracy of the last epoch, as the notebooks report it, from the lowest to the highest seed. The "
-    "seed is the number that starts all random choices: who judges, which copies are made, how training begins. **In "
-    "brackets**: how far it could be off because only so many photographs judged (95 %, Wilson), from the lowest of "
-    "all seeds to the highest. Where copies judge (divided afterwards), one photograph counts several times, and the "
-    "true interval is wider.",
+    "seed is the number that starts all random choices: who judges, which copies are made, how training begins.",
+    "**In brackets**: how far it could be off because only so many photographs judged (95 %, Wilson), from the lowest "
+    "of all seeds to the highest. Photographs of one lesion and copies of one photograph are not independent. So they "
+    "count as fewer: as many as there would be if all of a group (photograph and lesion, copies with their source) "
+    "were judged alike, which is the square of the sum of the groups' sizes over the sum of their squares (Kish). They "
+    "may be judged less alike, so that the brackets are rather too wide than too narrow. Every difference of two "
+    "accuracies here, unless in pairs, rests on the same numbers. {judges}",
     "**Its last ten epochs** tell what no interval here contains: how much the accuracy moves from one epoch to the "
     "next. A number read after the last one owes as much to chance; the mean is a calmer measure. Test is judged at "
     "the end alone, but where it is what judges all along.",
     "A number is **reproduced** when it lies in the interval of at least one seed with which anything was learnt, to "
     "within half a unit of its last digit. That half unit was allowed after the first results were known; where it "
-    'decides, the row says "and its rounding". Where a number is not reproduced, the difference is explained in words '
-    "as far as it can be. **Seeds** names those behind ours and behind `clean`; b: trained with numbers of 16 bits "
-    "(bfloat16), which is faster and less exact.",
+    'decides, the row says "and its rounding". The published number is taken as exact there, though other photographs '
+    "judged it, drawn at random as ours (on Test the same, but not in pairs). So beside a no stands ours less the "
+    "published one, with an interval of the sampling error of both, as if as many independent photographs had judged "
+    "each; where that contains zero, the two are not shown to differ. Where a number is not reproduced, the difference "
+    "is explained in words as far as it can be. **Seeds** names those behind ours and behind `clean`; b: trained with "
+    "numbers of 16 bits (bfloat16), which is faster and less exact.",
+    "**As said**: that training lies above validation counts as overfitting where all of the interval is above "
+    f"{OVERFIT:.2f}; the interval is that of the validation alone. A row that its project compares with another is "
+    "**paired** where the same photographs judge both and the record keeps what each network said of them (the "
+    "interval resamples groups of photograph and lesion), which it does for new results since 2026-11-23. Otherwise "
+    "it is **unpaired**: either others judge, or what was said was not kept, and then the interval is wider than need "
+    "be.",
+    "{few}",
     "**A random fifth judges**: as `image_dataset_from_directory(validation_split=0.2)` has it, labels as "
     "filed. **500 copies per class**: drawn with replacement, each turned by up to 10 degrees with "
     "probability .7 and cut to the largest rectangle without black corners, as Augmentor does; three in ten "
@@ -86,8 +98,9 @@ READING = (
 )
 STEPS_NOTE = (
     "The same recipe each time, each training judged by its last epoch; a black stroke in the plot reaches over the "
-    "last ten epochs of all seeds. A cost stands with its 95 % interval from the sampling error of both accuracies, as "
-    "if copies were photographs of their own: neither the seed nor the epoch is in it. Where it contains zero, no "
+    "last ten epochs of all seeds. In brackets beside how many judge: as how many independent photographs they count "
+    "(above). A cost stands with its 95 % interval from the sampling error of both accuracies with these numbers: "
+    "neither the seed nor the epoch is in it. Where it contains zero, no "
     "difference is shown. Seeds share photographs, so that the interval counts those of one seed. The steps are taken "
     "in this order; in another, each would cost something else. Where two bars were trained in other precisions, their "
     "difference is also that of the precisions. The balanced accuracy tells that the fall from bar 1 to bar 2 is not "
@@ -200,6 +213,63 @@ def of_costs(
 
 
 def of_machines(every: Sequence[dict[str, Any]]) -> str:
-    """Return how many results were made in which precision on how many cores, in words."""
-    counted = Counter((result["precision"], int(result["machine"]["cores"])) for result in every)
-    return ", ".join(f"{n} in {kind} on {plural(cores, 'core')}" for (kind, cores), n in sorted(counted.items()))
+    """Return how many results were made in which precision on how many cores, and in how many hours, in words."""
+    hours: dict[tuple[str, int], list[float]] = {}
+    for result in every:
+        hours.setdefault((result["precision"], int(result["machine"]["cores"])), []).append(result["seconds"] / 3600)
+    told: list[str] = []
+    for (kind, cores), each in sorted(hours.items()):
+        count = str(len(each)) if told else plural(len(each), "result")
+        told.append(f"{count} in {kind} on {plural(cores, 'core')} ({sum(each):.1f} h)")
+    return ", ".join(told)
+
+
+_NAMED = {
+    "filed-random": "of a random fifth",
+    "filed-random-copied-first": "divided afterwards",
+    "filed-random-copied-first-in-proportion": "divided afterwards, drawn in proportion",
+    "clean-group": "of a fifth under `clean`",
+    "filed-test": "of Test",
+    "clean-test": "of what is clean of Test",
+}
+"""What judges a design, in words; of those that are left out the same, or nearly the same, photographs judge."""
+
+
+def of_judges(judges: Mapping[str, Any]) -> str:
+    """Return of each kind of judges how many independent photographs they count; nothing where it is not known.
+
+    Args:
+        judges: By design, seed and part, as `reproduction_judges.counted` gives it.
+    """
+    told = []
+    for slug, words in _NAMED.items():
+        by_seed = judges.get(slug, {})
+        if by_seed:
+            one = by_seed[min(by_seed, key=int)]["validation"]
+            shown = f"{one['photographs']:,} photographs in " if one["photographs"] < one["n"] else ""
+            told.append(f"{words} {one['n']:,} as {one['independent']:,.0f} ({shown}{one['groups']:,} groups)")
+    return f"So count, with the first seed: {'; '.join(told)}." if told else ""
+
+
+def of_few(few: Mapping[str, tuple[int, float, float]], under: int) -> str:
+    """Return that a number says little which few photographs judge, with how few judge in the rows at hand.
+
+    Args:
+        few: By row: how many judge, and between which bounds a number counts as reproduced.
+        under: How many independent photographs are few.
+    """
+    told = [
+        f"by `{name}`, {n} judge, and every number from {low:.3f} to {high:.3f}" for name, (n, low, high) in few.items()
+    ]
+    return (
+        f"Where few photographs judge (fewer than {under} independent ones), almost any number would count as "
+        f"reproduced{': ' + '; '.join(told) if told else ''}. Such a row tells how many judge."
+    )
+
+
+def of_uncounted(rows: Sequence[str]) -> str:
+    """Return of which rows and bars it is not known how many independent photographs judge."""
+    return (
+        f"How many independent photographs judge is not counted yet in: {', '.join(f'`{name}`' for name in rows)}. "
+        "There all count as independent, and the true intervals are wider."
+    )

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from benchmarks import field
-from benchmarks.field_baselines import NEIGHBOURS, by_number, numbers
+from benchmarks.field_baselines import NEIGHBOURS, NUMBER, by_number, numbers
 from benchmarks.field_page import section
 from benchmarks.field_record import SCORES, WITHIN, Record, copying, field_recipes, in_field
 from benchmarks.reproduction_rows import ROWS, cost
 
 from melascope.errors import RecipeError, RunError
+from melascope.evaluation.cross_validated import COLOURS, LARGEST
 from melascope.images import synthetic
 from melascope.training import recipe as recipes
 from melascope.training.experiment import Material
@@ -134,12 +136,13 @@ def test_ours_are_said_to_be_better_only_where_it_is_shown(tmp_path: Path):
     _filled(path, {"small-cnn": ours, "plain-cnn": below, "deep-cnn": near, "sgd-cnn": below[:4]})
     text = section(path)
     assert "by balanced accuracy shown better than 2 of 3 (not shown: deep-cnn);" in text
-    assert "3 pairs of recipes are compared by each score" in text
+    assert "3 pairs of recipes are compared by each score" in " ".join(text.split())
     assert "on HAM10000, to which 3 of them belong" in " ".join(text.split())
     # Of a repeat that is not whole nothing is told: one fold of the second is not a second repeat.
     assert "| sgd-cnn | 3 | float32 |" in text
     assert "- Not computed yet: mobilenetv2-finetuned, champion, sgd-augmented, plain-augmented," in text
-    assert "wide-kernel-augmented-copies-only+copies-in-proportion." in text
+    last = "wide-kernel-augmented-copies-only+copies-in-proportion; the third baseline (`small-cnn` on shuffled"
+    assert last in " ".join(text.split())
     assert "`small-cnn` 3 made, 2 ahead; `mobilenetv2-finetuned` 0 made, 0 ahead" in " ".join(text.split())
     assert "That ours beat all of the published recipes is not shown." in " ".join(text.split())
     assert "| plain-cnn | 6 | float32 | 0.456 (" in text
@@ -152,6 +155,51 @@ def test_ours_are_said_to_be_better_only_where_it_is_shown(tmp_path: Path):
     text = section(path)
     assert "Left out, since the recipe has changed since: plain-cnn." in text
     assert "shown better than 1 of 2" in text
+
+
+def test_recipes_stand_beside_what_needs_no_network(tmp_path: Path):
+    path = tmp_path / "page_clean.json"
+    ours = [0.60, 0.62, 0.61]
+    published = {"plain-cnn": [0.40, 0.43, 0.41], "sgd-cnn": [0.50, 0.53, 0.47], "deep-cnn": [0.70, 0.73, 0.71]}
+    record = _filled(path, {"small-cnn": ours, **published})
+    assert "Beside baselines" not in section(path)
+
+    def rows(values: list[float], **others: float) -> dict[str, Any]:
+        told = [dict.fromkeys([*SCORES, "log_loss"], value) | others for value in values]
+        return {"by_fold": [{"seed": i // 3, "fold": i % 3, "n": 4, **one} for i, one in enumerate(told)]}
+
+    # The colours' second repeat is far off: pairs stand on the first alone, which both have.
+    record.add_baselines({COLOURS: rows([0.50, 0.51, 0.50, 0.9, 0.9, 0.9]), LARGEST: rows([0.1] * 3)})
+    record.add_baselines({NUMBER: rows([0.90, 0.93, 0.92], accuracy=0.62)})
+    text = " ".join(section(path).split())
+    assert "on the repeats that both have (seed 0; the baselines' means above stand on 2 repeats)" in text
+    assert "4 recipes by 5 scores are compared, and no interval is corrected for that" in text
+    colours, _, number = text.partition(f"Beside *{COLOURS}*:")[2].partition(f"Beside *{NUMBER}*:")
+    first = "- by balanced accuracy shown above: `small-cnn` +0.107 (+0.0"
+    assert colours.strip().startswith(first)
+    assert ", deep-cnn; shown below: plain-cnn; not shown: sgd-cnn." in colours.partition("- by accuracy")[0]
+    assert (
+        "- by accuracy shown above: deep-cnn; shown below: plain-cnn, sgd-cnn; not shown: `small-cnn` -0.010" in number
+    )
+    assert "**1 of the 3 published recipes is shown above colours alone by balanced accuracy, 1 below.**" in text
+    none = "**None of the 3 published recipes is shown above the number in the name by balanced accuracy, 3 below.** Of"
+    assert f"{none} ours, `small-cnn` is shown below it." in text
+    assert "By balanced accuracy, by melanoma AUC, by the same outside HAM10000, by the same among its" in text
+    assert "no recipe is shown above the number in the name." in text
+    assert "no recipe is shown above colours alone" not in text
+
+
+def test_a_baseline_that_is_missing_is_told(tmp_path: Path):
+    path = tmp_path / "page_clean.json"
+    record = _filled(path, {"small-cnn": [0.60, 0.62, 0.61]})
+    missing = "the third baseline (`small-cnn` on shuffled labels, which must be at chance)."
+    assert missing in " ".join(section(path).split())
+    chance = {"value": 0.12, "low": 0.1, "high": 0.14, "n": 3}
+    told = {"recipe": "small-cnn", "at_chance": True, "balanced_accuracy": chance}
+    record.set_shuffled(field_recipes("float32", None)["small-cnn"], told)
+    text = " ".join(section(path).split())
+    assert "the third baseline" not in text
+    assert "`small-cnn` on shuffled labels: balanced accuracy 0.120 (0.100 to 0.140), at chance, as it must be." in text
 
 
 def test_the_number_in_the_name_tells_what_was_collected_together():

@@ -11,16 +11,21 @@ import numpy as np
 import pytest
 from benchmarks import reproduction
 from benchmarks.field_record import portable
+from benchmarks.reproduction_compared import compared, keeps_said, kept_slugs, rows_of_same
 from benchmarks.reproduction_data import Material, judged, material, parts
+from benchmarks.reproduction_judges import counted, independent
 from benchmarks.reproduction_page import write_page
 from benchmarks.reproduction_pairs import OURS, PAIRS, copied, lacking, missing_pairs, ours, pairs
+from benchmarks.reproduction_plot import half_width
 from benchmarks.reproduction_reasons import explanation
 from benchmarks.reproduction_record import RESERVED, close_test, current, flow
 from benchmarks.reproduction_rows import (
     CLEAN,
     CLEAN_COPIED,
+    COMPARED,
     COPIED,
     FILED,
+    JUDGES,
     ON_SOME,
     ROWS,
     SEEDS,
@@ -31,9 +36,9 @@ from benchmarks.reproduction_rows import (
     published_range,
     trainings,
 )
+from benchmarks.reproduction_verdicts import few, verdict
 from benchmarks.reproduction_verdicts import ours as ours_of
-from benchmarks.reproduction_verdicts import verdict
-from benchmarks.reproduction_words import filled, of_flow, said_range
+from benchmarks.reproduction_words import filled, of_flow, of_machines, said_range
 
 from melascope.images import Geometry, synthetic
 from melascope.training import recipe as recipes
@@ -125,13 +130,13 @@ def test_the_page_says_what_is_reproduced_and_draws_the_waterfall(tmp_path: Path
     page = (tmp_path / "page.md").read_text()
     late = "0.500 (0.500 to 0.500)"
     assert f"| 0.499 | 0.500 (0.451 to 0.549) | {late} | yes, within sampling error |" in page
-    again = f"of the same, read as 36 epochs | 0.828 | 0.500 (0.451 to 0.549) | {late} | no: ours is lower; not"
-    assert again in page
+    lower = "no: ours is lower (-0.328, -0.389 to -0.267 with the sampling error of both); not"
+    assert f"of the same, read as 36 epochs | 0.828 | 0.500 (0.451 to 0.549) | {late} | {lower}" in page
     assert "`saktisaurav-rebalanced-36`:" not in page
     assert "| 0, 1; 0, 1 |" in page
-    assert "not as said (training is +0.00 above validation)" in page
+    assert "not as said (training is +0.00 (-0.05 to +0.05) above validation)" in page
     # A difference whose interval contains zero shows nothing either way.
-    assert "not shown (+0.000 (-0.069 to +0.069) to case-study-plain)" in page
+    assert "not shown (+0.000 (-0.069 to +0.069, unpaired) to case-study-plain)" in page
     assert "not computed yet" not in page.partition("## Ours on the same photographs")[0].lower()
     assert (tmp_path / "pictures" / "reproduction.png").stat().st_size > 10_000
     # What Test has is told beside the corrections, and is none.
@@ -161,7 +166,8 @@ def test_a_verdict_is_rounded_as_what_was_published():
     assert verdict(row, results) == "yes, within sampling error and its rounding"
     for result in results[row.ours.name].values():
         result["parts"]["validation"]["accuracy"] = 1146 / 1347
-    assert verdict(row, results) == "no: ours is higher; not explained yet"
+    apart = "+0.023, -0.005 to +0.050 with the sampling error of both: not shown to differ"
+    assert verdict(row, results) == f"no: ours is higher ({apart}); not explained yet"
 
 
 def test_a_number_that_no_seed_supports_is_not_reproduced():
@@ -169,7 +175,8 @@ def test_a_number_that_no_seed_supports_is_not_reproduced():
     for seed, accuracy in (("0", 0.246), ("1", 0.474)):
         judged = {"n": 400, "accuracy": accuracy, "balanced_accuracy": 0.2}
         results[row.ours.name][seed]["parts"] = {"validation": judged}
-    assert verdict(row, results) == "no: ours is lower or higher by the seed; not explained yet"
+    apart = "+0.010, -0.056 to +0.076 with the sampling error of both: not shown to differ"
+    assert verdict(row, results) == f"no: ours is lower or higher by the seed ({apart}); not explained yet"
     assert verdict(dataclasses.replace(row, published=0.45), results) == "yes"
     assert verdict(dataclasses.replace(row, published=0.49), results) == "yes, within sampling error"
     # What comes of a seed that learnt nothing supports no number.
@@ -177,7 +184,149 @@ def test_a_number_that_no_seed_supports_is_not_reproduced():
     first = results[fallen.ours.name]["0"]
     first["parts"] = {"validation": {"n": 400, "accuracy": 0.23, "balanced_accuracy": 0.11}}
     first["history"]["tune_balanced_accuracy"][-1] = 0.11
-    assert verdict(fallen, results).startswith("no: ours is higher; explained below")
+    first = "no: ours is higher (+0.280, +0.216 to +0.344 with the sampling error of both); explained below"
+    assert verdict(fallen, results).startswith(first)
+
+
+def _counts(independent: float) -> dict[str, Any]:
+    """Return what judges each design of `_results`: 400 photographs that count as some."""
+    one = {"n": 400, "photographs": 380, "groups": 350, "independent": independent}
+    both = {"validation": one, "test": one}
+    return {training.design.slug: {str(seed): both for seed in SEEDS} for training in trainings()}
+
+
+def test_photographs_of_one_lesion_and_copies_count_as_fewer(tmp_path: Path):
+    assert independent(["a", "a", "b", "", ""]) == pytest.approx(25 / 7)
+    assert independent(["a"] * 9) == 1
+    assert half_width((0.5, 100)) == pytest.approx(0.098)
+    page = tmp_path / "page.md"
+    write_page(page, _results(0.5) | {JUDGES: _counts(100.0)})
+    text = " ".join(page.read_text().split())
+    # Wilson of 50 of 100, not of 200 of 400; the same of every difference.
+    assert "| 0.499 | 0.500 (0.404 to 0.596) |" in text
+    assert "-0.328, -0.451 to -0.205 with the sampling error of both" in text
+    assert "training is +0.00 (-0.10 to +0.10) above validation" in text
+    assert "(+0.000 (-0.139 to +0.139, unpaired) to case-study-plain)" in text
+    assert "| 400 (100) | 0, 1 | float32 | +0.000 (-0.139 to +0.139) |" in text
+    assert "of a random fifth 400 as 100 (380 photographs in 350 groups);" in text
+    assert "is not counted yet" not in text
+    # Without counts, or with counts of other photographs, all are independent, and the page tells it.
+    other = _counts(100.0)
+    other["filed-test"]["1"] = {"validation": {"n": 399, "independent": 50.0}}
+    write_page(page, _results(0.5) | {JUDGES: other})
+    told = "How many independent photographs judge is not counted yet in: `dsharma-plain`, `dsharma-regularised`. There"
+    assert told in " ".join(page.read_text().split())
+    write_page(page, _results(0.5))
+    text = " ".join(page.read_text().split())
+    assert "is not counted yet in: `pattanaikay-plain`, `pattanaikay-augmented`," in text
+    assert "`case-study-rebalanced`, `waterfall`. There all count as independent, and the true intervals" in text
+    assert "| 0.499 | 0.500 (0.451 to 0.549) |" in text
+
+
+def test_what_judges_is_counted_as_it_is_divided(generated):
+    results = {
+        training.name: {str(seed): {"parts": dict.fromkeys(["validation", *more])} for seed in SEEDS}
+        for training, more in (
+            (Training("sgd-cnn", COPIED, 20), ["test"]),
+            (ROW["saktisaurav-plain"].clean, []),
+            (ROW["dsharma-plain"].ours, []),
+        )
+    } | {name: {"0": {}} for name in ("deep-cnn.clean-test.20",)}
+    # Any training of the design will do; its name is that of one which is asked for.
+    results[ROW["saktisaurav-test"].ours.name] = results.pop(Training("sgd-cnn", COPIED, 20).name)
+    found = counted(results, generated.prepared)
+    assert set(found) == {COPIED.slug, CLEAN.slug, "filed-test"}
+    assert set(found[COPIED.slug]["1"]) == {"validation", "test"}
+    for design in (COPIED, CLEAN):
+        given, one = parts(generated, design, 1), found[design.slug]["1"]["validation"]
+        assert one["n"] == len(given.rows["validation"]) == given.told["validation"]
+        assert one["independent"] <= one["groups"] <= one["photographs"] <= one["n"]
+    # Copies are no photographs of their own.
+    copied = found[COPIED.slug]["1"]["validation"]
+    assert copied["photographs"] < copied["n"] / 2
+    assert copied["independent"] < copied["n"] / 2
+    assert (
+        judged(generated.prepared["clean"], CLEAN, 1)["group"].nunique()
+        == found[CLEAN.slug]["1"]["validation"]["groups"]
+    )
+
+
+def test_a_row_that_few_photographs_judge_says_so(tmp_path: Path):
+    results, row = _results(0.5), ROW["dsharma-rebalanced"]
+    for result in results[row.ours.name].values():
+        result["parts"]["validation"] = {"n": 23, "accuracy": 6 / 23, "balanced_accuracy": 0.2}
+    assert verdict(row, results) == "yes (only 23 photographs judge)"
+    assert set(few(results)) == {row.name}
+    write_page(tmp_path / "page.md", results)
+    text = " ".join((tmp_path / "page.md").read_text().split())
+    assert "would count as reproduced: by `dsharma-rebalanced`, 23 judge, and every number from 0.125 to 0.465." in text
+    # One that many judge, but few that are independent.
+    for result in results[row.ours.name].values():
+        result["parts"]["validation"] |= {"n": 60, "independent": 49.9}
+    assert verdict(row, results).endswith("(only 60 photographs judge)")
+    assert few(_results(0.5)) == {}
+
+
+def test_rows_that_the_same_photographs_judge_are_compared_in_pairs(generated, tmp_path: Path):
+    row, other = ROW["case-study-augmented"], ROW["case-study-plain"]
+    assert [(one.name, two.name) for one, two in rows_of_same()] == [
+        ("batchnorm-augmented", "batchnorm-plain"), (row.name, other.name)
+    ]  # fmt: skip
+    assert all(keeps_said(one) for one in (FILED, CLEAN, CLEAN_COPIED))
+    assert not any(keeps_said(one) for one in (COPIED, Design("filed", "test")))
+    assert kept_slugs() >= {FILED.slug, CLEAN.slug}
+    assert COPIED.slug not in kept_slugs()
+    results = _results(0.5)
+    # As results are that were made before it was kept: the words say so, and nothing is trained anew for it.
+    assert compared(results, generated.prepared) == {}
+    assert lacking(results | {PAIRS: _all_pairs()}, 0) == set()
+    assert "unpaired" in verdict(row, results)
+    results[other.ours.name]["0"]["history"]["accuracy"][-1] = 0.8
+    results[other.ours.name]["1"]["history"]["accuracy"][-1] = 0.8
+    assert explanation(row, results).endswith("so the difference is unpaired, and its interval wider than need be.")
+
+    for seed in SEEDS:
+        labels = judged(generated.prepared["filed"], FILED, seed)["diagnosis"].astype("category").cat.codes.to_numpy()
+        # The one is wrong in every fourth, the other also in the next: of every four it loses one.
+        place = np.arange(len(labels)) % 4
+        for name, wrong in ((other.ours.name, place == 0), (row.ours.name, place <= 1)):
+            said = {"labels": labels, "choices": np.where(wrong, (labels + 1) % 5, labels)}
+            results[name][str(seed)]["said"] = {key: "".join(map(str, each)) for key, each in said.items()}
+    found = compared(results, generated.prepared)
+    less = found["case-study-augmented less case-study-plain"]
+    assert (less["rows"], less["seeds"]) == ([row.name, other.name], ["0", "1"])
+    assert less["value"] == pytest.approx(-0.25, abs=0.05)
+    assert less["low"] < less["value"] < less["high"] < 0
+    # What is shared by both is no error of the difference.
+    n = less["n"] / 2
+    assert less["high"] - less["low"] < 2 * half_width((0.75, n), (0.5, n))
+    told = json.loads(json.dumps(results | {COMPARED: found}))
+    assert (
+        verdict(row, told)
+        == f"as said ({less['value']:+.3f} ({less['low']:+.3f} to {less['high']:+.3f}, paired) to {other.name})"
+    )
+    assert "unpaired" not in explanation(row, told)
+    # The page says it too, and of one seed alone where one alone is kept.
+    write_page(tmp_path / "page.md", told)
+    assert ", paired) to case-study-plain)" in (tmp_path / "page.md").read_text()
+    del results[row.ours.name]["0"]["said"]
+    results[COMPARED] = compared(results, generated.prepared)
+    assert ", paired, seed 1) to case-study-plain)" in verdict(row, results)
+    # Of a recipe that has changed since nothing is told.
+    old = results[row.ours.name]["1"]
+    results[row.ours.name]["1"] = old | {"recipe": old["recipe"].replace("batch_size = 32", "batch_size = 16")}
+    assert COMPARED not in current(results)[0]
+    results[other.ours.name]["1"]["said"] = {"labels": "0", "choices": "0"}
+    with pytest.raises(SystemExit, match="were judged by other photographs"):
+        compared(results, generated.prepared)
+
+
+def test_the_hours_are_those_of_each_precision():
+    every = [
+        {"precision": precision, "machine": {"cores": cores}, "seconds": 3600.0 * hours}
+        for precision, cores, hours in (("float32", 1, 1.5), ("bfloat16", 2, 0.25), ("float32", 1, 2.0))
+    ]
+    assert of_machines(every) == "1 result in bfloat16 on 2 cores (0.2 h), 2 in float32 on 1 core (3.5 h)"
 
 
 def test_the_last_ten_epochs_are_those_before_the_one_that_is_read():
@@ -448,6 +597,7 @@ def test_what_is_trained_now_stands_in_the_record_with_what_it_said(tmp_path: Pa
     n = kept[mine.name]["0"]["parts"]["validation"]["n"]
     assert {len(kept[one.name]["0"]["said"]["choices"]) for one in (mine, theirs)} == {n}
     assert kept[PAIRS][theirs.name]["0"]["small-cnn"]["accuracy"]["n"] > 0
+    assert {kept[JUDGES][one.design.slug]["0"]["validation"]["n"] for one in (mine, theirs)} == {n}
     # Another machine makes the pairs again of the record alone.
     del kept[PAIRS]
     page.with_suffix(".json").write_text(json.dumps(kept))

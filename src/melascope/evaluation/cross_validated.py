@@ -59,11 +59,16 @@ def fold_scores(rows: pd.DataFrame, few: Collection[str] = (), groups: int | Non
         if score in few:
             one = Estimate(one.value, math.nan, math.nan, one.n)
         elif score == "accuracy" and groups and math.isfinite(one.value):
-            least = wilson(min(1.0, one.value) * groups, groups)
-            low, high = float(np.fmin(one.low, least.low)), float(np.fmax(one.high, least.high))
-            one = Estimate(one.value, low, high, one.n)
+            one = widened(one, groups)
         found[score] = one.to_json()
     return found
+
+
+def widened(accuracy: Estimate, groups: int) -> Estimate:
+    """Return an accuracy with an interval that is no narrower than Wilson's of as many groups."""
+    least = wilson(min(1.0, accuracy.value) * groups, groups)
+    low, high = float(np.fmin(accuracy.low, least.low)), float(np.fmax(accuracy.high, least.high))
+    return Estimate(accuracy.value, low, high, accuracy.n)
 
 
 def differences(rows: Mapping[str, pd.DataFrame], few: Collection[str] = ()) -> list[dict[str, Any]]:
