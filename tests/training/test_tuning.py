@@ -261,6 +261,7 @@ def test_beside_the_winner_stands_what_needs_no_network(finished):
     found = finished[0]
     page = html.unescape(found.report.read_text())
     assert "Beside what needs no network" in page
+    assert "protocol: clean-unauthorised" in page  # no official labels were given
     told = json.loads((found.path / "baselines.json").read_text())
     names = {"the largest class always", "colour histogram and logistic regression"}
     assert set(told["baselines"]) == names

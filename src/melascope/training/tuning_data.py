@@ -42,9 +42,9 @@ class Task:
     Attributes:
         folder: Of the tuning.
         settings: What was asked for, JSON-ready.
-        facts: About the data: `classes`, `photographs`, `groups`, `test_left_out`, `calibrate_left_out`, `audited`,
-            `sources` (how many are known), `too_few` (scores that too few lesions stand behind), `warnings`; `weights`,
-            the sha256 of each file that `network.weights` names, by its path.
+        facts: About the data: `classes`, `protocol` (by its full name), `photographs`, `groups`, `test_left_out`,
+            `calibrate_left_out`, `audited`, `sources` (how many are known), `too_few` (scores that too few lesions
+            stand behind), `warnings`; `weights`, the sha256 of each file that `network.weights` names, by its path.
         space: What is searched.
         table: The photographs of the parts train and tune.
         mark: A digest of all that decides a score.
@@ -175,6 +175,7 @@ def _photographs(settings: Mapping[str, Any], progress: Progress) -> tuple[pd.Da
         "test_left_out": int((part == "test").sum()),
         "calibrate_left_out": 0 if shared else int((part == "calibrate").sum()),
         "unreadable": found.unreadable,
+        "protocol": prepared.name,
         "audited": found.audited,
         "optimistic": bool(getattr(prepared, "optimistic", False)),
         "too_few": list(behind.too_few),

@@ -305,7 +305,7 @@ def _inputs(
         wanted=found.wanted,
         folds=task.settings["folds"],
         facts=task.facts,
-        protocol=task.settings["protocol"],
+        protocol=task.facts.get("protocol", task.settings["protocol"]),
         recipe=found.best.read_text(encoding="utf-8"),
         command=found.command,
         machine={**environment.describe(), "optuna": optuna.__version__},
