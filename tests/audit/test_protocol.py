@@ -134,6 +134,10 @@ def test_clean_is_coarsened_to_isic_2019_and_as_filed_is_not(make_set):
     clean, filed = _apply(table), _apply(table, "as-filed")
     assert clean.classes == ("MEL", "NV", "BKL")
     assert (clean.table["diagnosis"] == "BKL").sum() == 3
+    (told,) = (warning for warning in clean.warnings if "one diagnosis here" in warning)
+    assert "(PBK) and seborrheic keratosis (SK) are one diagnosis here" in told
+    assert "(BKL, 3 photographs)" in told
+    assert not any("one diagnosis here" in warning for warning in filed.warnings)
     assert filed.classes == ("MEL", "NV", "PBK", "SK")
     assert len(filed.table) == len(files)
 

@@ -193,6 +193,21 @@ def test_tables_of_the_challenges(tmp_path, images, text, expected):
     assert table["path"].map(os.path.exists).all()
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "image_id,diagnosis,part,camera\nISIC_0000001,MEL,train,old\nISIC_0000002,NV,test,new\n",
+        "lesion_id,image_id,dx,part,camera\nHAM_1,ISIC_0000001,mel,train,old\nHAM_2,ISIC_0000002,nv,test,new\n",
+        "image,MEL,NV,part,camera\nISIC_0000001,1,0,train,old\nISIC_0000002,0,1,test,new\n",
+    ],
+    ids=["own", "ham10000", "one-hot"],
+)
+def test_a_table_by_id_keeps_its_parts(tmp_path, images, text):
+    table = datasets.read(_csv(tmp_path, text), images=images)
+    assert table["part"].tolist() == ["train", "test"]
+    assert ("camera" in table) == text.startswith("image_id,diagnosis")  # further columns of a table of our own
+
+
 def test_ham10000_brings_lesions_ages_and_how_it_was_confirmed(tmp_path, images):
     table = datasets.read(_csv(tmp_path, HAM), images=images).set_index("image_id")
     assert table["lesion_id"].tolist() == ["HAM_1", "HAM_1", "HAM_2"]

@@ -12,7 +12,7 @@ from judged_example import decide, logits_for
 from melascope import diagnosis, statistics
 from melascope.errors import RunError
 from melascope.evaluation import RunResult, compare, evaluate, predictions_of
-from melascope.reports.compare_report import paired
+from melascope.reports.compare_report import paired, side_by_side
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +110,8 @@ def test_fewer_than_ten_melanomas_are_too_few_to_judge(runs: list[RunResult]) ->
         assert np.isnan([row["low"], row["high"], row["p"]]).all()
     assert of(found, "melanoma sensitivity")["n"] == 3
     assert not of(found, "melanoma specificity")["too_few"]
+    side = {row[0]: row[1:] for row in side_by_side(compare([three(run) for run in runs], draws=20).runs)}
+    assert side["melanoma AUC"] != side["balanced accuracy"]
     columns, *told = paired(found)
     assert columns[-1] == "what it shows"
     assert {row[0].split(":")[0] for row in told if row[-1] == "too few to judge"} >= {"melanoma AUC"}

@@ -142,6 +142,26 @@ def test_all_folds_together_tell_each_diagnosis() -> None:
     assert (of_two["n"], of_two["groups"], of_two["too_few"]) == (20, 2, True)
 
 
+def test_a_recipe_that_needs_no_network_to_beat_it_is_named() -> None:
+    by_colour = {"by_fold": rows(0.02).to_dict("records")}
+    guess = {"by_fold": rows().assign(balanced_accuracy=0.125).to_dict("records")}
+    both = {cross_validated.LARGEST: guess, cross_validated.COLOURS: by_colour}
+    over = cross_validated.over_baselines(rows().sample(frac=1, random_state=2), both, ["melanoma_auc"])
+    assert set(over[cross_validated.COLOURS]) == {"balanced_accuracy", "accuracy"}
+    assert over[cross_validated.COLOURS]["balanced_accuracy"]["value"] == pytest.approx(-0.02)
+    told = cross_validated.not_above("mine", over)
+    said = "mine is not shown to be better than colours alone, without a network: balanced accuracy -0.020"
+    assert told == f"{said}, paired by fold."
+    better = rows(0.3)
+    better["balanced_accuracy"] += np.linspace(-0.01, 0.01, len(better))
+    assert cross_validated.not_above("mine", cross_validated.over_baselines(better, both)) is None
+    worse = rows(-0.6)
+    worse["balanced_accuracy"] += np.linspace(-0.01, 0.01, len(worse))
+    told = cross_validated.not_above("mine", cross_validated.over_baselines(worse, both))
+    assert told is not None
+    assert told.startswith("mine is worse than saying the largest class always")
+
+
 def test_baselines_are_fitted_without_the_fold_that_they_judge() -> None:
     labels = np.array([0] * 12 + [1] * 8)
     images = np.where(labels == 0, 40, 200).astype(np.uint8)[:, None, None, None] * np.ones((1, 8, 8, 3), np.uint8)
@@ -226,6 +246,12 @@ def test_a_learning_curve_says_what_twice_the_lesions_would_give() -> None:
 def test_a_curve_that_does_not_rise_promises_nothing() -> None:
     fit = learning_curve.laws(curve(rise=-0.5), folds=3)["melanoma_auc"]
     assert "No rise" in fit["words"]
+    flat = learning_curve.laws(curve(rise=-0.5), folds=3)["melanoma_auc"]
+    assert flat["b"] <= 0 < flat["gain"]["high"]
+    assert "may not help" not in flat["words"]
+    assert "cannot be told" in flat["words"]
+    steep = learning_curve.laws(curve(rise=-5.0), folds=3)["melanoma_auc"]
+    assert "No rise with the number of lesions is seen. More of the same may not help this recipe." in steep["words"]
     two = learning_curve.laws(curve(shares=(0.5, 1.0)), folds=3)["melanoma_auc"]
     assert two["words"] == "No curve was fitted to melanoma AUC: 2 sizes are too few."
     assert "a" not in two

@@ -450,12 +450,17 @@ def test_a_page_of_ones_own_is_made_of_blocks():
 
 
 def test_runs_stand_beside_each_other_in_words() -> None:
-    score = {"value": 0.5, "low": 0.25, "high": 0.75, "n": 8}
-    runs = pd.DataFrame({"run": ["A", "B"], "audited": [True, False], "melanoma_auc": [score, None]})
+    score = {"value": 0.5, "low": 0.25, "high": 0.75, "n": 40}
+    few = {**score, "groups": 9}
+    runs = pd.DataFrame({"run": ["A", "B"], "audited": [True, False], "melanoma_auc": [score, few]})
     head, audited, auc = side_by_side(runs)
     assert head == ["run", "A", "B"]
     assert audited == ["audited", "yes", "no"]
-    assert [cell.replace("\xa0", " ") for cell in auc] == ["melanoma AUC", "0.500 (0.250 to 0.750), n = 8", "–"]
+    assert [cell.replace("\xa0", " ") for cell in auc] == [
+        "melanoma AUC",
+        "0.500 (0.250 to 0.750), n = 40",
+        "too few to judge, n = 40",
+    ]
 
 
 def test_a_gap_is_shown_only_where_its_interval_leaves_zero_out(read, undrawn):

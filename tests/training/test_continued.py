@@ -200,6 +200,11 @@ def test_a_run_goes_on_from_another_with_more_photographs(first, tmp_path: Path)
     assert continued.words(continued.record(third.folder)).count("went on from") == 2
     assert "was opened before" in third.summary()
     # The one in between was trained only, and its own test part stayed closed: that of the second still counts.
+    with pytest.raises(RunError, match="started with other settings"):
+        melascope.train(drawn, tmp_path / "third", resume=True, limit=60, recipe="plain-cnn", **options)
+    # Gone on with, a run has its own recipe and that which it went on from, without being told again.
+    again = melascope.train(drawn, tmp_path / "third", resume=True, limit=60, **options)
+    assert again.folder.settings["from"] == str(run.path.resolve())
     fourth = melascope.train(drawn, tmp_path / "fourth", from_run=third.path, limit=60, **options)
     opened = [warning for warning in fourth.warnings if "was opened before" in warning]
     assert [warning.split(",")[0] for warning in opened] == ["The test part of more"]

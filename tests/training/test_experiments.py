@@ -188,7 +188,9 @@ def test_the_test_part_of_a_divided_table_stays_closed(found: CrossValidated, tm
     used = _material(torn, tmp_path / "used", unaudited=True)
     assert any("of the closed test part can also be found here" in warning for warning in used.told["warnings"])
     whole = _divided(found, tmp_path / "whole.parquet")
-    assert any("No test part was closed" in text for text in _material(whole, tmp_path / "whole").told["warnings"])
+    assert any("the set has no Test folder" in text for text in _material(whole, tmp_path / "whole").told["warnings"])
+    few = _material(whole, tmp_path / "few", limit=60).told["warnings"]
+    assert any("of the 60 photographs that were drawn (--limit) none stands in one" in text for text in few)
 
 
 def test_folds_of_a_table_are_used_where_they_are_asked_for(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,12 @@ def test_every_shape_of_the_family_gives_the_contract(network: dict[str, object]
     else:
         side = networks.feature_side(recipe.network, 32)
         assert found["heatmap"].shape == (3, 5, side, side)
+
+
+@pytest.mark.parametrize("name", ["my récipe", "_mine", "mine (1)", "-", "病変", "small-cnn"])
+def test_a_recipe_may_have_any_name(name: str) -> None:
+    # The framework refuses a model to export whose name has other letters, or _ in front.
+    assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_]*", networks.build(small().replace(name=name), 3).name)
 
 
 def test_the_heat_map_adds_up_to_the_logits() -> None:

@@ -75,7 +75,10 @@ def test_plain_cnn_is_the_classic() -> None:
         ("name = 'a/b'\n[data]\nsize = 64", '"a/b" names files and folders too'),
         ("name = '..'\n[data]\nsize = 64", '".." names files and folders too'),
         ("[data\nsize = 64", "not valid TOML"),
-        ("extends = 'nothing-like-it'\n", 'There is no recipe "nothing-like-it"'),
+        (
+            "extends = 'nothing-like-it'\n",
+            'mine.toml: extends = "nothing-like-it": There is no recipe "nothing-like-it"',
+        ),
         ("extends = 'mine.toml'\n", "leads back to itself"),
         ("extends = 3\n", "extends takes"),
     ],
@@ -187,6 +190,13 @@ def test_replace_refuses_what_can_have_no_effect_unless_it_is_the_default() -> N
     with pytest.raises(RecipeError, match=r'recipe "plain-cnn": optimiser\.focal_gamma has no effect'):
         recipe.replace(optimiser={"focal_gamma": 3.0})
     assert recipe.replace(schedule={"keep": "last", "monitor": "tune_loss"}) == recipe.replace()
+
+
+def test_a_recipe_that_extends_another_does_not_describe_itself_as_it(tmp_path: Path) -> None:
+    text = "extends = 'mobilenetv2-finetuned'\n[schedule]\nfrozen_epochs = 1\nepochs = 3"
+    assert recipes.load(write(tmp_path, text)).description == "Extends mobilenetv2-finetuned."
+    assert recipes.load(write(tmp_path, f"description = 'Short.'\n{text}")).description == "Short."
+    assert recipes.load("mobilenetv2-finetuned").description.startswith("MobileNetV2")
 
 
 @pytest.mark.parametrize("base", ["demo", "small-cnn-search", "mobilenetv2-finetuned", "parent.toml"])

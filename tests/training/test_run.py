@@ -92,7 +92,7 @@ def test_a_run_leaves_everything_that_the_docs_name(finished):
     run, done = finished
     for name in (
         "run.json", "recipe.toml", "environment.json", "table.parquet", "excluded.csv", "audit.json", "history.csv",
-        "weights.npz", "model.melascope", "predictions.parquet", "metrics.json", "report.html",
+        "weights.npz", "training.html", "model.melascope", "predictions.parquet", "metrics.json", "report.html",
     ):  # fmt: skip
         assert (run.path / name).stat().st_size > 0, name
     assert set(run.folder.state) == set(STEPS)
@@ -236,12 +236,17 @@ def test_train_and_export_leave_the_test_closed(photographs, recipe, tmp_path):
     bundle = melascope.load_bundle(melascope.export(tmp_path / "run"))
     assert bundle.evaluation is None
     assert not (tmp_path / "run" / "metrics.json").exists()
+    page = html.unescape((tmp_path / "run" / "training.html").read_text(encoding="utf-8"))
+    for words in ("How it learned", "test part closed", "over-fitting", "--resume", "on train, "):
+        assert words in page
+    assert f"Learning curves: {tmp_path / 'run' / 'training.html'}" in trained.summary()
     finding = next(iter(melascope.Predictor(bundle).predict([trained.table["path"].iloc[0]])))
     assert finding.operating_point is not None
     assert finding.operating_point.measured_on == "calibrate"
     del common["recipe"]  # a run has its own
     whole = melascope.run(photographs, tmp_path / "run", resume=True, **common)
     assert whole.metrics["parts"]["test"]["n_images"] > 0
+    assert "training.html" not in whole.summary()  # the report has the same curves, and more
 
 
 def test_evaluate_leaves_out_what_the_bundle_was_trained_on(finished, photographs, tmp_path):

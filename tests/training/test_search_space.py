@@ -124,6 +124,10 @@ def test_a_value_may_be_searched_only_where_another_calls_for_it():
         ('"network.dropout" = { low = 0.1, high = 0.5, when = "adam" }', "one key and its value"),
         ('"network.dropout" = { low = 0.1, high = 0.5, when = { "optimiser.name" = "sgd" } }', "not among the choices"),
         (
+            '"optimiser.momentum" = { low = 0.1, high = 0.5, when = { "optimiser.name" = "sgd" } }',
+            'not among the choices searched. Add it to [search] with its choices, such as "optimiser.name" = [...].',
+        ),
+        (
             '"optimiser.name" = ["adam", "sgd"]\n'
             '"network.dropout" = { low = 0.1, high = 0.5, when = { "optimiser.name" = "sdg" } }',
             'did you mean "sgd"',
@@ -151,7 +155,9 @@ def test_a_recipe_without_a_search_is_told_what_to_write(tmp_path: Path):
         search_section.load("small-cnn")
     path = tmp_path / "mine.toml"
     path.write_text(f'extends = "small-cnn"\n[search]\n{RATE}\n')
-    assert search_section.load(path).base == recipes.load("small-cnn").replace(name="mine")
+    assert search_section.load(path).base == recipes.load("small-cnn").replace(
+        name="mine", description="Extends small-cnn."
+    )
 
 
 def test_the_recipe_that_comes_with_a_search_can_be_tuned_and_trained():

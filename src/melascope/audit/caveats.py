@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from melascope import diagnosis
 from melascope.audit.problems import distinct
 from melascope.counted import plural
 from melascope.datasets import lesion_counts
@@ -25,11 +26,31 @@ def of_clean(rows: pd.DataFrame, authorised: bool) -> list[str]:
     elif filed:
         are = "is the filed one" if filed == 1 else "are the filed ones"
         found.append(f"{filed:,} of {plural(len(rows), 'label')} {are}; the authority does not know the photograph.")
+    found += _of_merged(rows)
     shared = distinct(rows["diagnosis"], rows["lesion_id"].fillna("").to_numpy(dtype=object)) > 1
     lesions = rows.loc[shared & rows["lesion_id"].notna().to_numpy(), "lesion_id"].nunique()
     if lesions:
         have = plural(lesions, "lesion has", "lesions have")
         found.append(f"{have} photographs under different diagnoses.")
+    return found
+
+
+def _of_merged(rows: pd.DataFrame) -> list[str]:
+    """Return which diagnoses of the folders have become one, a sentence for each."""
+    filed, found = rows["filed_diagnosis"], []
+    for code in diagnosis.ordered(rows["diagnosis"].dropna().unique()):
+        finer = [
+            one
+            for one in diagnosis.ordered(filed.dropna().unique())
+            if one != code and diagnosis.coarsen_label(one, (code,)) == code
+        ]
+        count = int((rows["diagnosis"] == code).sum())
+        if len(finer) > 1 and count:
+            names = " and ".join(f"{diagnosis.name(one)} ({one})" for one in finer)
+            found.append(
+                f"{names[0].upper()}{names[1:]} are one diagnosis here, {diagnosis.name(code)} ({code}, "
+                f"{plural(count, 'photograph')}), as official labels have it; --protocol as-filed keeps them apart."
+            )
     return found
 
 
@@ -76,7 +97,7 @@ def of_lesions(rows: pd.DataFrame) -> list[str]:
 
 def of_leak(leak: dict[str, int]) -> list[str]:
     """Return that labels as filed flatter, and what Test shares with Train, as `leaks.between` counts it."""
-    opening = "Optimistic: labels are as filed and Train is divided at random, copies and lesions regardless."
+    opening = "Optimistic: labels are as filed and Train is divided at random, one lesion or photograph twice or not."
     if not leak:
         return [opening]
     return [

@@ -90,6 +90,8 @@ def cross_validate(data: Path, spelling: tuple[str, ...], recipe: tuple[str, ...
         for key in _NAMES:
             told = "too few to judge" if key in few else _shown(one["scores"][key])
             console.results.print(f"{name}, {_words(key)}: {told}", markup=False, soft_wrap=True)
+        if one.get("not_above"):
+            console.warn(one["not_above"])
     for row in found.result["differences"]:
         if row["score"] in _NAMES and row["score"] not in few:
             verdict = "" if row["value"] is None else ", a difference" if row["differs"] else ", no difference shown"

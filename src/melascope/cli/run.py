@@ -153,8 +153,6 @@ def run(data: Path, spelling: tuple[str, ...], **options: Any) -> int:
 
     with console.progress() as progress:
         result = whole_way(data, spellings=spellings(spelling), progress=progress, on_epoch=console.Epochs(), **options)
-    for warning in result.warnings:
-        console.warn(warning)
     return _told(result)
 
 
@@ -177,14 +175,16 @@ def train(data: Path, spelling: tuple[str, ...], **options: Any) -> int:
         result = to_weights(
             data, spellings=spellings(spelling), progress=progress, on_epoch=console.Epochs(), **options
         )
-    for warning in result.warnings:
-        console.warn(warning)
     return _told(result)
 
 
 def _told(result: Run) -> int:
     """Print what came out, and return the exit code."""
-    console.results.print(result.summary(), markup=False, soft_wrap=True)
+    summary = result.summary()
+    for warning in result.warnings:
+        if warning not in summary:
+            console.warn(warning)
+    console.results.print(summary, markup=False, soft_wrap=True)
     if result.tracked:
         console.results.print(f"MLflow: {result.tracked}", markup=False, soft_wrap=True)
     return console.ended(result.unreadable)

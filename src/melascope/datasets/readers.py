@@ -240,9 +240,9 @@ def _is_table(source: Source) -> bool:
 
 def _read_table(source: Source) -> pd.DataFrame:
     """A table in the house's own columns; a relative `path` starts at --images, or at the table's folder."""
-    if "path" not in source.columns:
-        return _read_by_id(source)
     cells = _cells(source)
+    if "path" not in source.columns:
+        return _further(_read_by_id(source), cells)
     rows = normalise(cells, str(source.path), source.spellings)
     folder = source.images or source.path.parent
     named = cells["path"].astype("string")
@@ -254,16 +254,22 @@ def _read_table(source: Source) -> pd.DataFrame:
             f"None of {plural(len(rows), 'file')} that {source.path} names, such as {rows['path'].iloc[0]}, exists; "
             "relative paths start at the table's folder, or at --images."
         )
+    return _further(rows, cells)
+
+
+def _further(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows with those columns of the table that are none of ours."""
     known = {*rows.columns, *ID_COLUMNS}
-    extra = cells[[column for column in cells.columns if column not in known]]
-    return pd.concat([rows, extra], axis=1)
+    return pd.concat([rows, cells[[column for column in cells.columns if column not in known]]], axis=1)
 
 
 def _read_by_id(source: Source) -> pd.DataFrame:
-    rows = normalise(_cells(source), str(source.path), source.spellings)
+    cells = _cells(source)
+    rows = normalise(cells, str(source.path), source.spellings)
     folder = source.images or source.path.parent
     rows["path"] = locate(rows["image_id"].tolist(), folder, str(source.path))
-    return rows
+    # Whoever has divided a published table must find the parts kept, or refused: never drawn anew without a word.
+    return rows.assign(part=cells["part"]) if "part" in cells.columns else rows
 
 
 def _cells(source: Source) -> pd.DataFrame:

@@ -36,12 +36,13 @@ def _all(photographs: int) -> str:
     return "The only photograph has" if photographs == 1 else f"All {photographs:,} photographs have"
 
 
-def check_parts(part: pd.Series, table: pd.DataFrame) -> None:
+def check_parts(part: pd.Series, table: pd.DataFrame, mend: str = "Add some, or raise --limit.") -> None:
     """Refuse parts of which one is empty, or of which train knows a single diagnosis.
 
     Args:
         part: The part of each row of `table`, as `split` gives it; tune may be missing, since it can be shared.
         table: With `diagnosis`.
+        mend: What helps where a part is empty.
 
     Raises:
         DataError: Which part is too thin, and what to do about it.
@@ -50,7 +51,7 @@ def check_parts(part: pd.Series, table: pd.DataFrame) -> None:
         if not (part == name).any():
             raise DataError(
                 f"Of {plural(len(part), 'photograph')} none is left for the part {name}; training, calibration and "
-                "test need photographs of their own. Add some, or raise --limit."
+                f"test need photographs of their own. {mend}"
             )
     if table.loc[part == "train", "diagnosis"].nunique() < 2:
         raise DataError(

@@ -168,7 +168,8 @@ def _row(result: RunResult, part: str) -> dict[str, Any]:
         "test": f"{plural(scores['n_images'], 'photograph')} ({name})",
         "melanoma_sensitivity": point.get("sensitivity"),
         "melanoma_specificity": point.get("specificity"),
-        "melanoma_auc": melanoma["auc"],
+        # An area is as sure as the side that has fewest.
+        "melanoma_auc": {**melanoma["auc"], "groups": min(melanoma["n_positive"], melanoma["n_negative"])},
         "balanced_accuracy": scores["balanced_accuracy"],
         "accuracy": scores["accuracy"],
     }

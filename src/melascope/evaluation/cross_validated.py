@@ -108,6 +108,52 @@ def differences(rows: Mapping[str, pd.DataFrame], few: Collection[str] = ()) -> 
     return found
 
 
+def over_baselines(
+    rows: pd.DataFrame, baselines: Mapping[str, Mapping[str, Any]], few: Collection[str] = ()
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return by how much a recipe is above what needs no network, by baseline and score, paired by fold.
+
+    Args:
+        rows: Of the recipe, as `fold_scores` takes them.
+        baselines: By name, with `by_fold`: rows of the same folds.
+        few: Scores behind which too little stands to be judged: these are left out.
+    """
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for name, one in baselines.items():
+        beside = pd.DataFrame(one["by_fold"])
+        found[name] = {
+            score: repeated_cv_difference(
+                by_fold(rows, score) - by_fold(beside, score), lowest=-1.0, highest=1.0
+            ).to_json()
+            for score in SCORES[:3]
+            if score not in few
+        }
+    return found
+
+
+def not_above(name: str, over: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str | None:
+    """Return in a sentence that a recipe is not shown to be above what needs no network; None where it is above all.
+
+    Args:
+        name: Of the recipe.
+        over: As `over_baselines` returns it.
+    """
+    for baseline, words in (
+        (LARGEST, "saying the largest class always"),
+        (COLOURS, "colours alone, without a network"),
+    ):
+        one = over.get(baseline, {}).get("balanced_accuracy")
+        if one is None or one["value"] is None or (one["low"] is not None and one["low"] > 0):
+            continue
+        worse = one["high"] is not None and one["high"] < 0
+        span = "" if one["low"] is None else f" ({one['low']:+.3f} to {one['high']:+.3f})"
+        return (
+            f"{name} is {'worse than' if worse else 'not shown to be better than'} {words}: balanced accuracy "
+            f"{one['value']:+.3f}{span}, paired by fold."
+        )
+    return None
+
+
 def within_source(
     risk: Array,
     melanoma: Array,

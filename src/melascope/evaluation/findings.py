@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 
 from melascope import diagnosis
 from melascope.counted import plural
+from melascope.evaluation.fitting import Level, fitting
 from melascope.statistics import deployed
 from melascope.statistics.intervals import FEW
 
-_GAP = 0.15  # of balanced accuracy between train and tune, beyond which a fit is called over-fitted
 _SPARED = 0.05  # of specificity: below it alerts say nothing
 _RATIO = 10  # of the largest to the smallest class
 
@@ -23,7 +22,7 @@ _RATIO = 10  # of the largest to the smallest class
 class Remark:
     """One remark: `good`, `note` or `warning`, and a sentence or two."""
 
-    level: Literal["good", "note", "warning"]
+    level: Level
     text: str
 
 
@@ -133,7 +132,7 @@ def _data(metrics: Mapping[str, Any], audit: Mapping[str, Any] | None) -> list[R
         )
     elif audit and audit.get("verdict"):
         reasons = " ".join(str(reason) for reason in audit.get("reasons", ()))
-        level: Literal["good", "note", "warning"] = "note" if audit.get("reasons") else "good"
+        level: Level = "note" if audit.get("reasons") else "good"
         level = "warning" if audit["verdict"] == "not usable" else level
         remarks.append(Remark(level, f"Audit: {audit['verdict']}. {reasons}".strip()))
     if metrics["optimistic"]:
@@ -269,7 +268,7 @@ def _baselines(metrics: Mapping[str, Any], part: Mapping[str, Any]) -> list[Rema
         if shuffled.get("at_chance", True):
             text = f"Trained on shuffled labels it is no better than chance (melanoma AUC {auc}), as it must be."
             low, high = shuffled["melanoma_auc"]["low"], shuffled["melanoma_auc"]["high"]
-            level: Literal["good", "note"] = "good"
+            level: Level = "good"
             if high is not None and (high < 0.5 or low > 0.5):
                 level = "note"
                 text += (
@@ -307,8 +306,13 @@ def _beats_at_melanoma(difference: Mapping[str, Any]) -> list[Remark]:
 
 
 def _calibration(part: Mapping[str, Any]) -> list[Remark]:
+    if few_of(part, "melanoma"):
+        return []
     slope, intercept = (part["calibration"]["melanoma"][name] for name in ("slope", "intercept"))
     remarks = []
+    if slope["high"] is not None and slope["high"] < 0:
+        told = f"calibration slope {shown(slope)}; 1 would be right"
+        return [Remark("warning", f"Melanoma risks run the wrong way, lower where there is a melanoma: {told}.")]
     if slope["low"] is not None and not slope["low"] <= 1 <= slope["high"]:
         how = "too extreme" if slope["value"] < 1 else "too timid"
         remarks.append(Remark("note", f"Melanoma risks are {how}: calibration slope {shown(slope)}; 1 would be right."))
@@ -329,28 +333,8 @@ def _fit(metrics: Mapping[str, Any], history: pd.DataFrame | None) -> list[Remar
     fitted, other = (part["balanced_accuracy"]["value"] for part in (train, held_out))
     if fitted is None or other is None:
         return []
-    told = f"balanced accuracy {fitted:.2f} in training, {other:.2f} on held-out photographs"
     chance = 1 / max(1, sum(n > 0 for n in train["class_counts"].values()))
-    remarks = []
-    if fitted - other > _GAP:
-        mend = "More augmentation, dropout, weight decay or an earlier stop may help."
-        remarks.append(Remark("warning", f"Over-fitting: {told}. {mend}"))
-    elif fitted < chance + 0.25 * (1 - chance):
-        mend = "A larger network, a higher learning rate or more epochs may help."
-        remarks.append(Remark("warning", f"Under-fitting: {told}. {mend}"))
-    else:
-        remarks.append(Remark("good", f"Neither over- nor under-fitting stands out: {told}."))
-    if history is not None and len(history) > 1 and "tune_loss" in history and history["tune_loss"].notna().any():
-        best = int(history["tune_loss"].to_numpy(dtype=float, na_value=math.inf).argmin()) + 1
-        if best == len(history):
-            remarks.append(
-                Remark("note", f"The loss on tune was still falling in the last epoch ({best}): train longer.")
-            )
-        elif best <= 0.6 * len(history):
-            remarks.append(
-                Remark("note", f"The loss on tune was lowest in epoch {best} of {len(history)} and rose after it.")
-            )
-    return remarks
+    return [Remark(level, text) for level, text in fitting(fitted, other, chance, history)]
 
 
 def _balance(metrics: Mapping[str, Any]) -> list[Remark]:

@@ -111,9 +111,11 @@ def _words(name: str, law: Mapping[str, Any], measured: float, unit: str) -> str
     )
     verdict = ""
     if law["b"] <= 0:
-        verdict = f" No rise with the number of {unit} is seen: more of the same may not help this recipe."
+        verdict = f" No rise with the number of {unit} is seen."
+    if gain["high"] is not None and gain["high"] <= 0:
+        verdict += " More of the same may not help this recipe."
     elif gain["low"] is None or gain["low"] <= 0:
-        verdict = f" Whether more {unit} would help cannot be told from these."
+        verdict += f" Whether more {unit} would help cannot be told from these."
     tested = law["backtest"]
     if tested is not None:
         verdict += (

@@ -103,7 +103,8 @@ def side_by_side(runs: pd.DataFrame) -> list[list[str]]:
 
 def _cell(value: Any) -> str:
     if isinstance(value, dict):
-        return wording.with_n(wording.score(value, 3), value)
+        told = "too few to judge" if wording.too_few(value) else wording.score(value, 3)
+        return wording.with_n(told, value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):

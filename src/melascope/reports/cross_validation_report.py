@@ -90,6 +90,8 @@ def summary(result: Mapping[str, Any]) -> list[Any]:
         f"{scored_on(result)}."
     )
     blocks: list[Any] = [Text(how, "lead")]
+    weak = [found["not_above"] for found in recipes.values() if found.get("not_above")]
+    blocks += [Text(sentence, "warning") for sentence in weak]
     blocks += [Text(sentence, "note") for sentence in _verdicts(result)]
     of_sources = any(found.get("within_source") for found in recipes.values())
     within = ["melanoma AUC within a source"] if of_sources else []

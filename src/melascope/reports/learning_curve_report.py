@@ -75,6 +75,7 @@ def _summary(result: Mapping[str, Any], stamp: str) -> list[Any]:
     told = " ".join(str(fit["words"]) for fit in fits.values())
     return [
         Text(lead, "lead"),
+        *([Text(result["not_above"], "warning")] if result.get("not_above") else []),
         *(Text(str(fit["words"]), "note") for fit in fits.values()),
         *shuffled_note(result),
         Drawing(figure, told, caption, True),
@@ -87,7 +88,7 @@ def _limits(result: Mapping[str, Any]) -> list[Any]:
 
 def _numbers(result: Mapping[str, Any]) -> list[Any]:
     unit = result["unit"] if result["by_group"] else "groups"
-    columns = [f"share of the {result['unit']}", unit, "photographs", *(title for _, title in TITLES)]
+    columns = ["share", unit, "photo\u00adgraphs", *(title for _, title in TITLES)]
     rows = [
         [
             wording.share(point["share"])

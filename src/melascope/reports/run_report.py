@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 
 from melascope.reports import data_sections as data
-from melascope.reports import figures, run_examples, run_results, run_summary, run_trust, wording
+from melascope.reports import run_examples, run_results, run_summary, run_trust, wording
 from melascope.reports.album import Album, LoadPicture
 from melascope.reports.audit_sections import audit_details
 from melascope.reports.data_report import FOOTER
-from melascope.reports.page import Code, Details, Drawing, Page, Points, Row, Section, Text
+from melascope.reports.page import Code, Details, Page, Points, Row, Section
+from melascope.reports.training_report import curves
 
 
 @dataclass(frozen=True)
@@ -130,48 +131,10 @@ def _remarks(remarks: Sequence[Any]) -> list[Any]:
 
 
 def _training(inputs: RunReport, stamp: str) -> list[Any]:
-    history = inputs.history
-    if history is None or history.empty:
-        return []
     parts = inputs.metrics.get("parts") or {}
     sizes = {name: (parts.get(name) or {}).get("n_images") for name in ("train", "tune")}
-    best = _best_epoch(history, inputs.settings.get("kept_epoch"))
-    figure = figures.history(
-        history,
-        n_train=sizes["train"],
-        n_tune=sizes["tune"],
-        n_classes=len(inputs.metrics.get("classes") or ()) or None,
-        best_epoch=best,
-        stamp=f"train, tune · {stamp}",
-    )
-    last = history.iloc[-1]
-    told = [
-        f"{name.replace('_', ' ')} {wording.number(last.get(name)):.2f} on train, "
-        f"{wording.number(last.get('tune_' + name)):.2f} on tune"
-        for name in ("loss", "accuracy", "balanced_accuracy", "melanoma_auc")
-        if name in history
-    ]
-    words = f"Learning curves over {wording.plural(len(history), 'epoch')}; at the end {wording.listed(told)}."
-    reading = (
-        "An epoch is one pass over the training photographs. Both scores rising together: it still learns. Train "
-        "rising while tune stands still or falls: it learns these photographs by heart (over-fitting). Both low: "
-        "it has not learned enough (under-fitting)."
-    )
-    caption = (
-        "Loss and scores per epoch, on what it learned from (train) and on what it did not (tune). "
-        "No intervals: these curves guide the training, they are not results."
-    )
-    return [Text(reading), Drawing(figure, words, caption, True)]
-
-
-def _best_epoch(history: pd.DataFrame, told: Any) -> int | None:
-    """Return the epoch whose weights were kept, where the settings or the history say so."""
-    if told is not None:
-        return int(told)
-    if "kept" not in history or "epoch" not in history:
-        return None
-    kept = history[history["kept"].fillna(False).astype(bool)]
-    return int(kept["epoch"].iloc[-1]) if len(kept) else None
+    classes = len(inputs.metrics.get("classes") or ()) or None
+    return curves(inputs.history, sizes, classes, inputs.settings.get("kept_epoch"), stamp)
 
 
 def _data(inputs: RunReport, table: pd.DataFrame, album: Album, stamp: str) -> list[Any]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from melascope import diagnosis
 from melascope.reports import figures, wording
-from melascope.reports.page import Details, Drawing, Row, Table
+from melascope.reports.page import Details, Drawing, Row, Table, Text
 from melascope.reports.run_summary import few_of, headline_part, operating_point
 
 _PART_WORDS = {
@@ -168,7 +168,9 @@ def _malignant() -> str:
 
 def _curves(part: Mapping[str, Any], stamp: str) -> list[Any]:
     curves, groups = part.get("curves") or {}, part.get("groups") or {}
-    wanted = [name for name in ("melanoma", "malignant") if name in groups]
+    known = [name for name in ("melanoma", "malignant") if name in groups]
+    wanted = [name for name in known if not few_of(part, name)]
+    left = [name for name in known if name not in wanted]
     auc = {name: groups[name].get("auc") for name in wanted}
     points = {name: operating_point(part, name) for name in wanted}
     precision = {name: groups[name].get("average_precision") for name in wanted}
@@ -190,7 +192,8 @@ def _curves(part: Mapping[str, Any], stamp: str) -> list[Any]:
     for name in wanted:
         if isinstance(groups[name].get("decision_curve"), Mapping):
             drawn.append(_decision(groups[name], name, points[name], stamp))
-    return [Row(drawn)] if drawn else []
+    words = f"No curve of {' and '.join(left)} is drawn: too few in this part to judge (fewer than {wording.FEW})."
+    return [*([Text(words, "note")] if left else []), *([Row(drawn)] if drawn else [])]
 
 
 def _decision(group: Mapping[str, Any], name: str, point: Mapping[str, Any], stamp: str) -> Drawing:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from melascope.reports import figures, wording
 from melascope.reports.page import Details, Drawing, Points, Row, Table, Text
 from melascope.reports.run_results import Write, cell
-from melascope.reports.run_summary import GAP_SCORES, gap_words, headline_part
+from melascope.reports.run_summary import GAP_SCORES, few_of, gap_words, headline_part
 
 _SKIN_TONE = (
     "Skin tone is estimated from the skin around the lesion (individual typology angle); light and white balance move "
@@ -216,8 +216,11 @@ def baselines(metrics: Mapping[str, Any], stamp: str) -> list[Any]:
         [
             label,
             wording.count(wording.cases(v.get("balanced_accuracy"))),
-            *[cell(v.get(s), wording.percent if i < 2 else wording.score) for i, s in enumerate(scores)],
-            *[cell((v.get("difference") or {}).get(s), wording.score) for s in leads],
+            *[
+                _unless_few(part, s, v.get(s), wording.percent if i < 2 else wording.score)
+                for i, s in enumerate(scores)
+            ],
+            *[_unless_few(part, s, (v.get("difference") or {}).get(s), wording.score) for s in leads],
         ]
         for label, v in entries
     ]
@@ -250,6 +253,13 @@ def baselines(metrics: Mapping[str, Any], stamp: str) -> list[Any]:
         )
         blocks.insert(0, Text(told, "warning"))
     return blocks
+
+
+def _unless_few(part: Mapping[str, Any], score: str, estimate: Any, words: Callable[[Any], str]) -> str:
+    """Return a cell; `too few to judge` for an area of melanomas or malignant lesions of which there are too few."""
+    group = score.split("_")[0]
+    few = group in (part.get("groups") or {}) and few_of(part, group)
+    return "too few to judge" if few and wording.known(estimate) else cell(estimate, words)
 
 
 def honesty(metrics: Mapping[str, Any]) -> list[Any]:

@@ -103,9 +103,7 @@ def _best(inputs: TuningReport) -> list[Any]:
     name = _named(inputs.score)
     folds = [row.get(f"{inputs.score}_fold_{i}") for i in range(1, inputs.folds + 1)]
     told = f"Mean over {wording.plural(inputs.folds, 'fold')}: {', '.join(f'{wording.number(f):.3f}' for f in folds)}."
-    few = any(one is None for _, one in inputs.beside)
-    shown = None if inputs.lower_is_better or few else value
-    told += " Too few lesions stand behind it to judge." if few else ""
+    told += " Too few lesions stand behind it to judge." if any(one is None for _, one in inputs.beside) else ""
     unchanged = inputs.unchanged
     rows = [
         [key, _cell(inputs.values.get(key)), "–" if unchanged is None else _cell(unchanged.get(key)), words]
@@ -113,7 +111,7 @@ def _best(inputs: TuningReport) -> list[Any]:
     ]
     return [
         *(Text(sentence, "warning" if place == 0 else "note") for place, sentence in enumerate(inputs.sentences)),
-        Measures([Measure(f"{name}, cross-validated", f"{value:.3f}", told, shown)]),
+        Measures([Measure(f"{name}, cross-validated", f"{value:.3f}", told)]),
         _beside(inputs),
         Table("The values", ["value", "best", "as it stood", "searched"], rows, words=True),
         Code(inputs.command, "Judge it on Test, once"),
@@ -208,7 +206,7 @@ def _remark(row: Mapping[Any, Any]) -> str:
     if isinstance(row.get("error"), str):
         return str(row["error"])
     again = wording.number(row.get("tried_again_as")) if row.get("tried_again_as") is not pd.NA else float("nan")
-    return "" if again != again else f"tried again as trial {int(again)}"
+    return "" if again != again else f"again: trial {int(again)}"
 
 
 def _data(inputs: TuningReport) -> list[Any]:

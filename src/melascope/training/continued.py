@@ -253,18 +253,19 @@ def layers_anew(folder: RunFolder) -> list[str]:
 
 
 def words(told: dict[str, Any] | None) -> str:
-    """Return in one sentence what a run went on from; nothing where it began anew."""
-    return " ".join(dict.fromkeys(_told(told)))
+    """Return in a few sentences what a run went on from; nothing where it began anew."""
+    return " ".join(dict.fromkeys(_told(told, "Training")))
 
 
-def _told(told: dict[str, Any] | None) -> list[str]:
+def _told(told: dict[str, Any] | None, what: str) -> list[str]:
     if not told:
         return []
+    name = Path(told["run"]).name
     text = (
-        f"Training went on from the weights of {Path(told['run']).name} (recipe {told['recipe']}, "
-        f"{plural(told['epochs'], 'epoch')}), which had learnt from {plural(told['photographs'], 'photograph')}."
+        f"{what} went on from the weights of {name} (recipe {told['recipe']}, {plural(told['epochs'], 'epoch')}), "
+        f"which knew {plural(told['photographs'], 'photograph')}, with those that it stopped or was calibrated by."
     )
-    return [text, *_told(told["before"]), *told.get("limits", ())]
+    return [text, *_told(told["before"], f"{name} itself"), *told.get("limits", ())]
 
 
 def begin_with(folder: RunFolder, recipe: Recipe, classes: Sequence[str], threads: int | None) -> WarmStart | None:

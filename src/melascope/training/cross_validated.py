@@ -139,6 +139,11 @@ def cross_validate_data(
     result["warnings"] = [*other_epochs(named, chosen), *_short_tries(earlier, epochs), *result["warnings"]]
     first, assigned = chosen[0], _assigned(found[chosen[0].name])
     result["baselines"] = fold_baselines.of_folds(material, images[first.name], assigned, seeds)
+    few = result["support"]["too_few"]
+    for name, several in found.items():
+        rows = pd.concat([one.scores for one in several])
+        over = judged.over_baselines(rows, result["baselines"], few)
+        result["recipes"][name] |= {"over_baselines": over, "not_above": judged.not_above(name, over)}
     result["shuffled_labels"] = fold_baselines.on_shuffled(
         first, material, images[first.name], assigned[0], seed, experiment.path / first.name / "shuffled", progress
     )

@@ -22,6 +22,7 @@ from melascope import environment
 from melascope.audit import survey as look
 from melascope.audit.protocol import WITH_COPIES, apply_protocol
 from melascope.audit.provenance import refuse_unusable
+from melascope.counted import plural
 from melascope.datasets import check_trainable, fixed, lesion_counts, origins, pack, table
 from melascope.datasets.fixed import FIXED
 from melascope.errors import DataError, RunError
@@ -254,9 +255,14 @@ def _material(reading: Reading, progress: Progress) -> Material:
     if not found.audited:
         warnings.insert(0, "Unaudited: no refusal of the audit was heeded, and copies may not have been searched.")
     if not closed:
+        why = (
+            f"of the {plural(reading.limit, 'photograph')} that were drawn (--limit) none stands in one."
+            if reading.limit
+            else "the set has no Test folder, and neither its table nor a file of parts names one."
+        )
         warnings.append(
-            "No test part was closed: the set has no Test folder, and neither its table nor a file of parts names one. "
-            "All photographs are used here, those too that a run would keep for its test part."
+            f"No test part was closed: {why} All photographs are used here, those too that a run would keep for its "
+            "test part."
         )
     steps = look.flow(prepared)
     if closed:

@@ -17,6 +17,7 @@ from melascope import environment, statistics
 from melascope.audit.survey import picture
 from melascope.errors import DataError
 from melascope.evaluation import learning_curve as judged
+from melascope.evaluation.cross_validated import not_above, over_baselines
 from melascope.evaluation.support import Support, support
 from melascope.progress import Progress, silent
 from melascope.statistics.power_law import FEWEST_SIZES
@@ -144,6 +145,9 @@ def learning_curve(
     result = _result(material, chosen, pd.DataFrame(found), folds, seeds, sizes, asked, behind)
     result["warnings"] = [*other_epochs([recipe], [chosen]), *result["warnings"]]
     result["baselines"] = fold_baselines.of_folds(material, images, np.stack(drawn), seeds)
+    trained = pd.DataFrame(found)
+    over = over_baselines(trained[trained["share"] == sizes[-1]], result["baselines"], behind.too_few)
+    result |= {"over_baselines": over, "not_above": not_above(chosen.name, over)}
     result["shuffled_labels"] = fold_baselines.on_shuffled(
         chosen, material, images, drawn[0], seed, experiment.path / "shuffled", progress
     )

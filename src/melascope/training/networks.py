@@ -199,7 +199,9 @@ def feature_side(network: Network, side: int) -> int:
 
 
 def _plain(name: str) -> str:
-    return "".join(letter if letter.isalnum() else "_" for letter in name) or "network"
+    """Return a recipe's name as the framework takes it: Latin letters, digits and _, no _ in front."""
+    plain = "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in name)
+    return plain if plain[:1].isalnum() else f"network{plain}"
 
 
 def _pixels(recipe: Recipe, image: Any) -> Any:

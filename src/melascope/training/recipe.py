@@ -266,7 +266,14 @@ def read(name_or_path: str | os.PathLike[str], seen: tuple[str, ...] = ()) -> Re
     named = str(path.parent / base) if base.endswith(".toml") and not Path(base).is_absolute() else base
     if named in (*seen, text):
         raise RecipeError(f"{where}: extends = {json.dumps(base)} leads back to itself.")
-    before = read(named, (*seen, text)).tree
+    try:
+        before = read(named, (*seen, text)).tree
+    except RecipeError as error:
+        if seen or where in str(error):
+            raise
+        raise RecipeError(f"{where}: extends = {json.dumps(base)}: {error}") from None
+    if not shipped:  # what the other says of itself, such as its epochs, need not hold here
+        tree.setdefault("description", f"Extends {before['name']}.")
     return RecipeFile(_merged(before, tree), where, {"extends": base, **tree}, before, shipped, recorded)
 
 

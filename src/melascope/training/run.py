@@ -137,6 +137,8 @@ def run(
         >>> run = melascope.run("photographs", out="RUN")
         >>> run.metrics["parts"]["test"]["groups"]["melanoma"]["auc"]
     """
+    if resume and from_run is None:
+        from_run = settings.begun_from(out)
     asks = recipe is None or from_run is not None
     before = settings.continued_recipe(out, from_run) if resume and asks else None
     if recipe is None:

@@ -80,7 +80,7 @@ def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
             told += [
                 f"{name}: {_brief(first.get(name))} then, {_brief(second.get(name))} now"
                 for name in sorted(first.keys() | second.keys())
-                if first.get(name) != second.get(name) and not name.startswith("expected.")
+                if first.get(name) != second.get(name) and name != "description" and not name.startswith("expected.")
             ]
         else:
             told.append(f"{key}: {_brief(before)} then, {_brief(after)} now")

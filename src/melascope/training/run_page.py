@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ from melascope.audit.survey import picture
 from melascope.bundle import Predictor, load_bundle, overlay
 from melascope.counted import plural
 from melascope.evaluation.findings import headline, remarks
+from melascope.evaluation.fitting import of_history
+from melascope.reports.training_report import TrainingReport, training_report
 from melascope.training import continued, settings
 from melascope.training import recipe as recipes
 from melascope.training.recipe import Recipe
@@ -59,6 +62,34 @@ def report(folder: RunFolder, recipe: Recipe) -> None:
     write_text(folder.file("report.html"), page)
 
 
+def training(folder: RunFolder, recipe: Recipe, history: pd.DataFrame, sizes: Mapping[str, int]) -> None:
+    """Write `training.html`, the learning curves, while Test is closed.
+
+    Args:
+        folder: Of the run.
+        recipe: Its recipe.
+        history: As `history.csv` has it.
+        sizes: Photographs in `train` and `tune`.
+    """
+    audit = folder.read_json("audit.json")
+    classes = len(audit["classes"])
+    page = training_report(
+        TrainingReport(
+            title=f"Training of {recipe.name} on {Path(folder.settings['data']).name}",
+            history=history,
+            sizes={name: n or None for name, n in sizes.items()},
+            classes=classes,
+            kept_epoch=folder.read_json("fit.json").get("kept_epoch"),
+            remarks=[*_tries(folder), *of_history(history, classes)],
+            audit=audit,
+            recipe=folder.settings["recipe"],
+            command=f"{command(folder, str(folder.path))} --resume",
+            environment=folder.read_json("environment.json"),
+        )
+    )
+    write_text(folder.file("training.html"), page)
+
+
 def _tries(folder: RunFolder) -> list[tuple[str, str]]:
     """Return as remarks what makes a run a try: fewer photographs, or other epochs than the recipe's."""
     told = _other_epochs(folder)
@@ -102,8 +133,8 @@ def _overlays(folder: RunFolder, predictions: pd.DataFrame) -> list[tuple[str, n
     return result
 
 
-def command(folder: RunFolder) -> str:
-    """Return the command that repeats the run."""
+def command(folder: RunFolder, out: str = "RUN") -> str:
+    """Return the command that repeats the run, into a folder."""
     s = folder.settings
     words = ["melascope", "run", s["data"]]
     for path in s["authority"]:
@@ -118,7 +149,9 @@ def command(folder: RunFolder) -> str:
         if s.get(key):
             words += [option, s[key]]
     words += ["--unaudited"] if s.get("unaudited") else []
-    words += ["--protocol", s["protocol"], "--recipe", "recipe.toml", "--seed", str(s["seed"]), "--out", "RUN"]
+    words += ["--protocol", s["protocol"]]
+    words += ["--recipe", "recipe.toml"] if out == "RUN" else []  # a run that goes on has its own
+    words += ["--seed", str(s["seed"]), "--out", out]
     return shlex.join(words)
 
 
@@ -140,7 +173,10 @@ def summary(folder: RunFolder) -> str:
         lines.append(f"Trained for {epochs}; the test part is still closed.")
     lines += _other_epochs(folder)
     lines += [told] if (told := continued.words(continued.record(folder))) else []
-    for label, name in (("Bundle", "model.melascope"), ("Report", "report.html")):
+    pages = {"Bundle": "model.melascope", "Report": "report.html"}
+    if not folder.file("report.html").exists():
+        pages = {"Learning curves": "training.html", **pages}
+    for label, name in pages.items():
         if folder.file(name).exists():
             lines.append(f"{label}: {folder.file(name)}")
     return "\n".join(lines)

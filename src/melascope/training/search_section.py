@@ -189,7 +189,12 @@ def _check_when(dimension: Dimension, known: Mapping[str, Dimension], where: str
     key, wanted = dimension.when
     said = f"{where}: [search] {dimension.key}: when"
     if key not in known or known[key].choices is None or known[key].when is not None:
-        raise RecipeError(f'{said} names "{key}", which is not among the choices searched{nearest(key, known)}.')
+        searched = [name for name, one in known.items() if one.choices is not None and one.when is None]
+        near = nearest(key, [name for name in searched if name != dimension.key])
+        raise RecipeError(
+            f'{said} names "{key}", which is not among the choices searched{near}. '
+            f'Add it to [search] with its choices, such as "{key}" = [...].'
+        )
     unknown = sorted(wanted - set(known[key].choices or ()))
     if unknown:
         raise RecipeError(

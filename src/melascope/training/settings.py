@@ -70,6 +70,14 @@ def resolve(
     return settings if from_run is None else {**settings, "from": _absolute(from_run)}
 
 
+def begun_from(out: PathLike) -> str | None:
+    """Return the run that the run in `out` goes on from, as it was begun; None where it goes on from none."""
+    if not (Path(out) / "run.json").exists():
+        return None
+    told = RunFolder.open(out).settings.get("from")
+    return None if told is None else str(told)
+
+
 def continued_recipe(out: PathLike, from_run: PathLike | None) -> Recipe | None:
     """Return the recipe of the run begun in `out`, where it was begun as is asked for now; else None.
 

@@ -119,7 +119,7 @@ class Steps:
         if not found.audited:
             warnings.insert(0, "Unaudited: no refusal of the audit was heeded, and copies may not have been searched.")
         parts, told = self._parts(prepared, own)
-        check_parts(parts.part, prepared.table)
+        check_parts(parts.part, prepared.table, self._mend())
         frame = prepared.table.assign(part=parts.part)
         labels, rows = judge.labels_and_rows(frame, prepared.classes, parts.cross_fitted)
         check_tune(self.recipe, labels[rows["tune"]], prepared.classes)
@@ -143,6 +143,15 @@ class Steps:
         write_text(self.folder.file("recipe.toml"), s["recipe"])
         self.folder.write_json("environment.json", environment.describe())
         return {"photographs": len(frame), "unreadable": found.unreadable}
+
+    def _mend(self) -> str:
+        """Return what helps where no photograph is left for a part."""
+        s = self.settings
+        more = "Add some, or raise --limit." if s["limit"] else "Add some."
+        if not s.get("from") or s.get("parts"):
+            return more
+        keep = f"Those that {s['from']} knows keep the parts that they have there."
+        return f"{keep} {more} Or leave --from out, to begin anew."
 
     def _refuse_untaught(self) -> None:
         """Refuse, before the photographs are read, a network that cannot begin with what it was given."""
@@ -241,6 +250,7 @@ class Steps:
             on_epoch=self._epoch,
             warm=warm,
         )
+        run_page.training(self.folder, self.recipe, history, {name: len(rows[name]) for name in ("train", "tune")})
         return {"epochs": len(history), "images_per_second": _rate(history, len(rows["train"]))}
 
     def _epoch(self, row: dict[str, float]) -> None:

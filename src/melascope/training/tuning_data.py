@@ -28,7 +28,7 @@ from melascope.progress import Progress
 from melascope.training import recipe as recipes
 from melascope.training import search_section
 from melascope.training.backbone_names import NO_FILES
-from melascope.training.run_folder import write_text
+from melascope.training.run_folder import changes, write_text
 from melascope.training.search_space import Space
 
 RECORD = "tuning.json"
@@ -99,11 +99,8 @@ def start(folder: Path, settings: Mapping[str, Any], progress: Progress) -> Task
     weights = _weights(settings)
     if (folder / RECORD).exists():
         task = open_task(folder)
-        changed = [key for key in settings if settings[key] != task.settings.get(key)]
-        if changed:
-            told = "; ".join(
-                f"{key}: {_brief(task.settings.get(key))} then, {_brief(settings[key])} now" for key in changed
-            )
+        told = changes({key: task.settings.get(key) for key in settings}, settings)
+        if told:
             raise RunError(
                 f"{folder} was started with other settings ({told}). Ask for the same, or begin anew with --out."
             )
@@ -252,8 +249,3 @@ def _renamed(value: Any, old: str, new: str) -> Any:
     if isinstance(value, list | tuple):
         return [_renamed(below, old, new) for below in value]
     return new if value == old else value
-
-
-def _brief(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else "..."

@@ -36,7 +36,10 @@ def tuning_history(
     figure = new(7.0, 3.2, stamp)
     axes = figure.subplots()
     line = np.minimum.accumulate(done[score]) if lower_is_better else np.maximum.accumulate(done[score])
-    axes.step(done["number"], line, where="post", color=INK, linestyle=LINES[1], linewidth=1.3, label="best so far")
+    reach = [*done["number"], max(trials["number"])]  # it stays the best while others are pruned
+    axes.step(
+        reach, [*line, list(line)[-1]], where="post", color=INK, linestyle=LINES[1], linewidth=1.3, label="best so far"
+    )
     axes.plot(done["number"], done[score], "o", color=BLUE, label=f"complete (n = {len(done)})")
     if len(pruned):
         label = f"pruned, mean of its folds (n = {len(pruned)})"
