@@ -58,7 +58,7 @@ def training_report(inputs: TrainingReport) -> str:
     remarks = [Points(list(inputs.remarks))] if inputs.remarks else []
     note = (
         "The scores on train are taken while the network learns, with augmentation and dropout, and are rather too low "
-        "for that. No number here says how good the network is: tune has helped to choose it. Test does, once."
+        "for that. No number here says how good the network is: tune may have helped to choose it. Test does, once."
     )
     sections = [
         Section("training", "How it learned", [*remarks, *blocks, Text(note, "note")]),
