@@ -137,6 +137,17 @@ def test_fewer_than_ten_get_no_number(judged: Judged) -> None:
     assert "Melanoma AUC: too few to judge (4 melanomas, " in "\n".join(lines)
     card = model_card(made, {**DECISION, **decision})
     assert "| melanoma AUC | too few to judge |" in card
+    # Nor does any other remark rest on them.
+    inverted = {"value": -1.0, "low": -2.0, "high": -0.2, "n": 4}
+    for metrics in (made, evaluate(predictions, decision, draws=50)):
+        metrics["parts"][metrics["headline"]]["calibration"]["melanoma"]["slope"] = inverted
+        high = {"value": 0.9, "low": 0.85, "high": 0.95, "n": 160}
+        ranked = {"balanced_accuracy": high, "melanoma_auc": high, "at_chance": True}
+        metrics["baselines"] = {"shuffled_labels": ranked}
+        told = " ".join(remark.text for remark in remarks(metrics))
+        assert "no better than chance" in told
+        for words in ("run the wrong way", "melanoma AUC 0.90", "off one half"):
+            assert (words in told) == (metrics is not made)
 
 
 def test_the_card_does_not_call_leaking_photographs_unseen(judged: Judged) -> None:

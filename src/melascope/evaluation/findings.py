@@ -259,17 +259,18 @@ def _baselines(metrics: Mapping[str, Any], part: Mapping[str, Any]) -> list[Rema
             beats = None not in (own["low"], theirs["high"]) and own["low"] > theirs["high"]
         if beats:
             remarks.append(Remark("good", f"It beats colour alone: {told}."))
-            remarks += _beats_at_melanoma(colour.get("difference") or {})
+            remarks += [] if few_of(part, "melanoma") else _beats_at_melanoma(colour.get("difference") or {})
         else:
             remarks.append(Remark("warning", f"It is not shown to beat colour alone: {told}."))
     shuffled = baselines.get("shuffled_labels")
     if shuffled is not None:
-        auc = shown(shuffled["melanoma_auc"])
+        few = few_of(part, "melanoma")
+        auc = "" if few else f" (melanoma AUC {shown(shuffled['melanoma_auc'])})"
         if shuffled.get("at_chance", True):
-            text = f"Trained on shuffled labels it is no better than chance (melanoma AUC {auc}), as it must be."
+            text = f"Trained on shuffled labels it is no better than chance{auc}, as it must be."
             low, high = shuffled["melanoma_auc"]["low"], shuffled["melanoma_auc"]["high"]
             level: Level = "good"
-            if high is not None and (high < 0.5 or low > 0.5):
+            if not few and high is not None and (high < 0.5 or low > 0.5):
                 level = "note"
                 text += (
                     " Its AUC is off one half all the same: an arbitrary rule ranked photographs by something that "
@@ -278,14 +279,12 @@ def _baselines(metrics: Mapping[str, Any], part: Mapping[str, Any]) -> list[Rema
             remarks.append(Remark(level, text))
         elif metrics["protocol"] == "as-published":
             text = (
-                f"Trained on shuffled labels it is above chance (melanoma AUC {auc}), as copies of one photograph "
+                f"Trained on shuffled labels it is above chance{auc}, as copies of one photograph "
                 "stand on both sides: those whose shuffled label is the true one by luck are known by heart."
             )
             remarks.append(Remark("note", text))
         else:
-            remarks.append(
-                Remark("warning", f"Trained on shuffled labels it is above chance (melanoma AUC {auc}): labels leak.")
-            )
+            remarks.append(Remark("warning", f"Trained on shuffled labels it is above chance{auc}: labels leak."))
     return remarks
 
 
