@@ -70,6 +70,20 @@ def beside_baselines(found: Mapping[str, pd.DataFrame], baselines: Mapping[str, 
     return "\n".join(lines[:-1])
 
 
+def beside_colours(published: Mapping[str, pd.DataFrame], baselines: Mapping[str, pd.DataFrame]) -> list[str]:
+    """Return in a sentence how the published recipes stand beside colours alone; nothing where it is not known."""
+    if COLOURS not in baselines or not published:
+        return []
+    split = _split(DECIDES, {name: less(rows, baselines[COLOURS]) for name, rows in published.items()})
+    above, below, neither = (len(split[place]) for place in ("above", "below", "neither"))
+    if not above + below + neither:
+        return []
+    return [
+        f"Beside a logistic regression on colours alone, {above or 'none'} of these {above + below + neither} "
+        f"published recipes {'is' if above < 2 else 'are'} shown better, {below or 'none'} worse."
+    ]
+
+
 def _stands_on(found: Mapping[str, pd.DataFrame], baselines: Mapping[str, pd.DataFrame]) -> str:
     """Return on which repeats the differences stand, in words."""
     there = {seed for name in BASELINES if name in baselines for seed in baselines[name]["seed"]}

@@ -10,13 +10,14 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.field_baselines import NEIGHBOURS, NUMBER, OLDEST
-from benchmarks.field_beside import beside_baselines, less, span
+from benchmarks.field_beside import DECIDES, beside_baselines, beside_colours, less, span
 from benchmarks.field_record import COPIED, OURS, SCORES, field_recipes, read, same
 from benchmarks.reproduction_words import filled
 from melascope.counted import plural
 from melascope.evaluation.cross_validated import by_fold, grouping, widened
 from melascope.statistics import repeated_cv_difference
 from melascope.training import recipe as recipes
+from melascope.training.recipe import Recipe
 
 COMMAND = (
     "python -m benchmarks.field isic9 --authority ISIC_2019_Training_GroundTruth.csv "
@@ -67,10 +68,7 @@ def section(path: Path) -> str:
     """Return the page's section, of the record at a path; how to make it where nothing of it is there."""
     lines = ["## Ours on the same photographs", ""]
     told = read(path) if path.exists() else {"recipes": {}}
-    today = field_recipes("float32", None) | {name: recipes.load(name) for name in OURS[1:]}
-    old = [name for name, one in told["recipes"].items() if name in today and not same(one, today[name])]
-    found = {name: complete(one["by_fold"], told["folds"]) for name, one in told["recipes"].items() if name not in old}
-    found = {name: rows for name, rows in found.items() if len(rows)}
+    today, old, found = _whole(told)
     published = [name for name in today if name not in OURS]
     if not found:
         words = NOT_YET.format(
@@ -107,8 +105,7 @@ def section(path: Path) -> str:
             apart = {} if name in ours else less(found[mine], found[name])
             cells.append(span(apart["balanced_accuracy"], "+") if "balanced_accuracy" in apart else "")
         lines.append(f"| {f'**{name}**' if name in ours else name} | {' | '.join(cells)} |")
-    baselines = {name: complete(each, told["folds"]) for name, each in told["baselines"].items()}
-    baselines = {name: rows for name, rows in baselines.items() if len(rows)}
+    baselines = _baselines(told)
     for name, rows in baselines.items():
         of_name = means(rows, data["groups"])
         cells = [str(len(rows)), "", *(span(of_name[score]) for score in SCORES), *("" for _ in ours)]
@@ -129,6 +126,39 @@ def section(path: Path) -> str:
         value = span(chance["balanced_accuracy"])
         lines += ["", filled(f"`{chance['recipe']}` on shuffled labels: balanced accuracy {value}, {words}.")]
     return "\n".join(lines)
+
+
+def in_short(path: Path) -> list[str]:
+    """Return in a sentence each how ours and the published recipes stand, of a record; none where it is not known."""
+    told = read(path) if path.exists() else {"recipes": {}}
+    today, _, found = _whole(told)
+    published = [name for name in today if name not in OURS]
+    compared = [name for name in published if name in found]
+    sentences = []
+    for mine in (name for name in OURS if name in found and compared):
+        apart = [less(found[mine], found[name]).get(DECIDES) for name in compared]
+        ahead = sum(one is not None and one["low"] is not None and one["low"] > 0 for one in apart)
+        many = f"all {len(compared)}" if ahead == len(compared) else f"{ahead or 'none'} of the {len(compared)}"
+        rest = f" compared so far; there are {len(published)}" if len(compared) < len(published) else ""
+        sentences.append(
+            f"By grouped cross-validation on the same folds, `{mine}` is shown better than {many} published recipes"
+            f"{rest}."
+        )
+    return [*sentences, *beside_colours({name: found[name] for name in compared}, _baselines(told))]
+
+
+def _whole(told: Mapping[str, Any]) -> tuple[dict[str, Recipe], list[str], dict[str, pd.DataFrame]]:
+    """Return the recipes of today, the names of those that have changed since, and the whole repeats of the others."""
+    today = field_recipes("float32", None) | {name: recipes.load(name) for name in OURS[1:]}
+    old = [name for name, one in told["recipes"].items() if name in today and not same(one, today[name])]
+    found = {name: complete(one["by_fold"], told["folds"]) for name, one in told["recipes"].items() if name not in old}
+    return today, old, {name: rows for name, rows in found.items() if len(rows)}
+
+
+def _baselines(told: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
+    """Return the whole repeats of the baselines."""
+    found = {name: complete(each, told["folds"]) for name, each in told.get("baselines", {}).items()}
+    return {name: rows for name, rows in found.items() if len(rows)}
 
 
 def _repeats(told: Mapping[str, Any]) -> int:

@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
+from benchmarks import reproduction_begun as begun
 from benchmarks.field_record import portable
 from benchmarks.reproduction_compared import compared, keeps_said, kept_slugs
 from benchmarks.reproduction_data import Material, Parts, material, parts, protocols
@@ -35,6 +35,7 @@ from benchmarks.reproduction_page import write_page
 from benchmarks.reproduction_pairs import PAIRS, first_choices, lacking, ours, pairs
 from benchmarks.reproduction_record import RESERVED, close_test, current, flow
 from benchmarks.reproduction_rows import (
+    BEGUN,
     COMPARED,
     FLOW,
     JUDGES,
@@ -70,6 +71,7 @@ def main() -> None:
         for seed, result in seeds.items():
             kept[seed] = {**({"said": kept[seed]["said"]} if "said" in kept.get(seed, {}) else {}), **result}
     close_test(results)
+    results[BEGUN] = begun.kept(results, begun.collected(options.out))
     # Pairs of a recipe that has changed since are made anew.
     if PAIRS in results:
         results[PAIRS] = current(results)[0].get(PAIRS, {})
@@ -88,7 +90,7 @@ def _of_the_data(results: dict[str, Any], prepared: dict[str, Prepared], seeds: 
     """Put into the results what is told by the photographs that judge: how many count, and what stands in pairs."""
     fresh = current(results)[0]
     results[FLOW] = flow(prepared["clean"])
-    results[JUDGES] = counted(fresh, prepared)
+    results[JUDGES] = counted(begun.with_begun(fresh), prepared)
     results[COMPARED] = compared(fresh, prepared)
     for name, by_seed in pairs(fresh, prepared["clean"], seeds).items():
         kept = results.setdefault(PAIRS, {}).setdefault(name, {})
@@ -160,6 +162,13 @@ def one(
     from melascope.training.metrics import scores
 
     began = time.monotonic()
+    facts = {
+        "seed": seed,
+        "recipe": portable(recipe).dumps(),
+        "precision": recipe.schedule.precision,
+        "machine": environment.describe(),
+    }
+    _write_json(folder / begun.FILE, {**facts, "of": recipe.schedule.epochs, "n": len(given.rows["validation"])})
 
     def told(row: dict[str, float]) -> None:
         share = row["epoch"] / recipe.schedule.epochs
@@ -184,21 +193,19 @@ def one(
             arrays |= {f"{part}_logits": logits, f"{part}_labels": given.labels[rows]}
     checkpoint.write(folder / "predictions.npz", arrays)
     found: dict[str, Any] = {
-        "seed": seed,
-        "recipe": portable(recipe).dumps(),
-        "precision": recipe.schedule.precision,
+        **facts,
         "epochs": recipe.schedule.epochs,
         "classes": list(given.classes),
         "parts": judged,
         "told": given.told,
-        "history": _history(history),
+        "history": begun.history(history),
         "seconds": round(float(np.nansum(history["seconds"])), 1),
         "date": date.today().isoformat(),
-        "machine": environment.describe(),
     }
     if keeps_said(training.design):
         found["said"] = first_choices(folder)
     _write_json(folder / "result.json", found)
+    (folder / begun.FILE).unlink()
     # A quarter of a gigabyte for some; what was predicted is kept.
     (folder / "weights.npz").unlink()
     _say(f"{training.name} seed {seed} done in {time.monotonic() - began:.0f} s: {judged}")
@@ -220,11 +227,6 @@ class _Clock:
         self._trained += epoch
         seconds = (time.monotonic() - self._began) * (self.total - self.done - begun) / self._trained
         return f"{seconds / 3600:.1f} h" if seconds > 5400 else f"{seconds / 60:.0f} min"
-
-
-def _history(history: pd.DataFrame) -> dict[str, list[float | None]]:
-    names = ("accuracy", "tune_accuracy", "tune_balanced_accuracy", "loss", "tune_loss")
-    return {name: [None if np.isnan(value) else float(value) for value in history[name]] for name in names}
 
 
 def _collected(folder: Path) -> dict[str, Any]:

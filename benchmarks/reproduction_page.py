@@ -11,7 +11,20 @@ from benchmarks.reproduction_pairs import section as in_pairs
 from benchmarks.reproduction_plot import Bar, apart, difference, waterfall
 from benchmarks.reproduction_reasons import collapsed, explanation
 from benchmarks.reproduction_record import current
-from benchmarks.reproduction_rows import FLOW, JUDGES, ROWS, SEEDS, STEPS, WATERFALL, Row, Step, trainings
+from benchmarks.reproduction_rows import (
+    BEGUN,
+    FLOW,
+    JUDGES,
+    ROWS,
+    SEEDS,
+    STEPS,
+    WATERFALL,
+    Row,
+    Step,
+    Training,
+    trainings,
+)
+from benchmarks.reproduction_short import in_short
 from benchmarks.reproduction_verdicts import FEW, NOT_YET, Ours, few, judged, ours, span, verdict
 from benchmarks.reproduction_words import (
     COMMANDS,
@@ -34,6 +47,7 @@ from melascope.reports.figures.style import to_png
 
 Results = dict[str, Any]
 PICTURE = "reproduction.png"
+UNFINISHED = "not finished"
 _ON_TEST = next(row.ours for row in ROWS if row.ours.design.held == "test")
 _ANEW = (
     "What {names} chose for each photograph of the fold was not kept, so that a pair with it needs the training anew; "
@@ -54,26 +68,28 @@ def write_page(path: Path, results: Results) -> None:
     """Write the page, and its plot into `pictures` beside it where all of its trainings are there."""
     every, stale = current(results)
     fresh = {training.name: every[training.name] for training in trainings() if training.name in every}
-    sections = [_head(fresh, stale), _table(every), _reading(every, results.get(JUDGES, {}))]
+    field = path.with_name(f"{path.stem}_clean.json")
+    sections = [
+        _head(),
+        in_short(every, field),
+        _made(fresh, stale),
+        _table(every),
+        _reading(every, results.get(JUDGES, {})),
+    ]
     sections += [_why(path, every, results.get(FLOW)), _words(every)]
-    sections += [section(path.with_name(f"{path.stem}_clean.json")), in_pairs(every), _missing(every)]
+    sections += [section(field), in_pairs(every), _missing(every)]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n\n".join(section for section in sections if section) + "\n", encoding="utf-8")
 
 
-def _head(results: Results, stale: list[str]) -> str:
+def _head() -> str:
+    return "\n".join(["# The numbers of the field, reproduced", "", filled(HEAD)])
+
+
+def _made(results: Results, stale: list[str]) -> str:
+    """Return how the page is made, how much of it is there, and by which machines."""
     every = [result for seeds in results.values() for result in seeds.values()]
-    lines = [
-        "# The numbers of the field, reproduced",
-        "",
-        filled(HEAD),
-        "",
-        "```sh",
-        command(*SEEDS),
-        "```",
-        "",
-        filled(COMMANDS),
-    ]
+    lines = ["## How it is made", "", "```sh", command(*SEEDS), "```", "", filled(COMMANDS)]
     if every:
         last = max(every, key=lambda result: result["date"])
         machine, packages = last["machine"], last["machine"]["packages"]
@@ -129,8 +145,10 @@ def _table(results: Results) -> str:
         published = f"{row.published:.3f}" if row.published is not None else row.said
         seeds = "; ".join(_seeds(one) if one else "none" for one in (found, clean))
         late, clean_late = (one.said_lately() if one else "" for one in (found, clean))
-        own = (row.name, named, published, _cell(found, row), late, verdict(row, results))
-        cells = (*own, _cell(clean), clean_late, seeds)
+        cell = _cell(found, row) if found else so_far(results, row.ours, row.part)
+        judged_so = UNFINISHED if cell.startswith(UNFINISHED) else verdict(row, results)
+        own = (row.name, named, published, cell, late, judged_so)
+        cells = (*own, _cell(clean) if clean else so_far(results, row.clean, row.clean_part), clean_late, seeds)
         lines.append("| " + " | ".join(cells) + " |")
     rows = _uncounted(results)
     return "\n".join([*lines, *(["", filled(of_uncounted(rows))] if rows else [])])
@@ -151,9 +169,18 @@ def _seeds(found: Ours) -> str:
     return ", ".join(seed + mark for seed, mark in zip(found.seeds, marks, strict=True))
 
 
-def _cell(found: Ours | None, row: Row | None = None) -> str:
-    if found is None:
-        return NOT_YET
+def so_far(results: Results, training: Training, part: str) -> str:
+    """Return what a training without a result has after its epochs so far, where one is begun; Test is not judged."""
+    told = []
+    for seed, one in sorted(results.get(BEGUN, {}).get(training.name, {}).items() if part == "validation" else ()):
+        found = ours({training.name: {seed: one}}, training, part)
+        if found is not None:
+            trained = f"training {span(found.trained)}, validation {found.said()}"
+            told.append(f"seed {seed} after {one['epochs']} of {one['of']} epochs {trained}")
+    return f"{UNFINISHED}: {'; '.join(told)}" if told else NOT_YET
+
+
+def _cell(found: Ours, row: Row | None = None) -> str:
     if row is not None and row.published is None:
         return f"training {span(found.trained)}, validation {found.said()}"
     return found.said()

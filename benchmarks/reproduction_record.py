@@ -8,11 +8,11 @@ from typing import Any
 from benchmarks.field_record import OURS, same
 from benchmarks.reproduction_judges import with_counts
 from benchmarks.reproduction_pairs import PAIRS, of_ours
-from benchmarks.reproduction_rows import COMPARED, FLOW, JUDGES, ROWS, opens_test, trainings
+from benchmarks.reproduction_rows import BEGUN, COMPARED, FLOW, JUDGES, ROWS, Training, opens_test, trainings
 from melascope.audit.protocol import Prepared
 
 Results = dict[str, Any]
-RESERVED = (PAIRS, FLOW, JUDGES, COMPARED)
+RESERVED = (PAIRS, FLOW, JUDGES, COMPARED, BEGUN)
 """Keys of the results that are no training."""
 
 
@@ -21,13 +21,13 @@ def current(results: Mapping[str, Any]) -> tuple[Results, list[str]]:
 
     Args:
         results: By training and seed: `recipe`, `precision` and more; under `PAIRS` and `COMPARED` the pairs, under
-            `JUDGES` how many judge, which then stands in each part too.
+            `JUDGES` how many judge, which then stands in each part too, and under `BEGUN` what is not finished.
     """
     fresh: Results = {}
     stale: list[str] = []
     for training in [*trainings(), *map(of_ours, OURS)]:
         for seed, result in results.get(training.name, {}).items():
-            if same({"toml": result["recipe"]}, training.resolved(result["precision"])):
+            if _as_now(result, training):
                 fresh.setdefault(training.name, {})[seed] = result
             else:
                 stale.append(f"{training.name}/seed-{seed}")
@@ -53,7 +53,22 @@ def current(results: Mapping[str, Any]) -> tuple[Results, list[str]]:
     }
     if whole:
         fresh[COMPARED] = whole
-    return with_counts(fresh, results), stale
+    begun = {
+        training.name: {
+            seed: one
+            for seed, one in results.get(BEGUN, {}).get(training.name, {}).items()
+            if _as_now(one, training) and seed not in fresh.get(training.name, {})
+        }
+        for training in trainings()
+    }
+    found = with_counts(fresh, results)
+    if any(begun.values()):
+        found[BEGUN] = with_counts({name: seeds for name, seeds in begun.items() if seeds}, results)
+    return found, stale
+
+
+def _as_now(result: Mapping[str, Any], training: Training) -> bool:
+    return same({"toml": result["recipe"]}, training.resolved(result["precision"]))
 
 
 def close_test(results: Results) -> None:

@@ -262,6 +262,9 @@ JUDGES = "judges"
 COMPARED = "compared"
 """The key under which two rows that the same photographs judge are compared in pairs."""
 
+BEGUN = "begun"
+"""The key under which it stands what trainings that are not finished have after their epochs so far."""
+
 
 def key(row: str, other: str) -> str:
     """Return under which name the difference of two rows stands."""

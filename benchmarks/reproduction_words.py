@@ -30,8 +30,9 @@ COMMANDS = (
     "trains nothing again that is recorded beside the page. It needs the folder set as `isic9` (`Train` and `Test`, a "
     "folder for each of nine diagnoses) and the two tables of the ISIC 2019 training set; the weights that some "
     "commands below name are the arrays of `mobilenetv2-7.onnx` of the ONNX model zoo, which may be given instead. "
-    "`--precision bfloat16` takes half the time on a processor that has it, and ten times as long on one that has not "
-    "(`melascope doctor` tells)."
+    "`--precision bfloat16` takes half the time on some processors that have it, half as long again on others, and ten "
+    "times as long on one that has not (`melascope doctor` tells which have it, `python -m benchmarks.training` what "
+    "it gains)."
 )
 READING = (
     "**Ours** is the accuracy of the last epoch, as the notebooks report it, from the lowest to the highest seed. The "
@@ -45,6 +46,9 @@ READING = (
     "**Its last ten epochs** tell what no interval here contains: how much the accuracy moves from one epoch to the "
     "next. A number read after the last one owes as much to chance; the mean is a calmer measure. Test is judged at "
     "the end alone, but where it is what judges all along.",
+    "**Not finished**: a training that is to go on has its accuracies after the epochs so far. It counts "
+    "as no result, decides nothing and is not judged; where the published number lies in its interval already, more "
+    "epochs may still lead away from it.",
     "A number is **reproduced** when it lies in the interval of at least one seed with which anything was learnt, to "
     "within half a unit of its last digit. That half unit was allowed after the first results were known; where it "
     'decides, the row says "and its rounding". The published number is taken as exact there, though other photographs '

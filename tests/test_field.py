@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from benchmarks import field
 from benchmarks.field_baselines import NEIGHBOURS, NUMBER, by_number, numbers
-from benchmarks.field_page import section
+from benchmarks.field_page import in_short, section
 from benchmarks.field_record import SCORES, WITHIN, Record, copying, field_recipes, in_field
 from benchmarks.reproduction_rows import ROWS, cost
 
@@ -135,6 +135,9 @@ def test_ours_are_said_to_be_better_only_where_it_is_shown(tmp_path: Path):
     near = [0.55, 0.68, 0.57, 0.64, 0.60, 0.58]
     _filled(path, {"small-cnn": ours, "plain-cnn": below, "deep-cnn": near, "sgd-cnn": below[:4]})
     text = section(path)
+    every = len(field_recipes("float32", None)) - 1
+    (said,) = in_short(path)
+    assert said.endswith(f"shown better than 2 of the 3 published recipes compared so far; there are {every}.")
     assert "by balanced accuracy shown better than 2 of 3 (not shown: deep-cnn);" in text
     assert "3 pairs of recipes are compared by each score" in " ".join(text.split())
     assert "on HAM10000, to which 3 of them belong" in " ".join(text.split())
@@ -187,6 +190,10 @@ def test_recipes_stand_beside_what_needs_no_network(tmp_path: Path):
     assert "By balanced accuracy, by melanoma AUC, by the same outside HAM10000, by the same among its" in text
     assert "no recipe is shown above the number in the name." in text
     assert "no recipe is shown above colours alone" not in text
+    assert in_short(path)[1:] == [
+        "Beside a logistic regression on colours alone, 1 of these 3 published recipes is shown better, 1 worse."
+    ]
+    assert in_short(tmp_path / "nothing.json") == []
 
 
 def test_a_baseline_that_is_missing_is_told(tmp_path: Path):

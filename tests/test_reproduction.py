@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from benchmarks import reproduction
+from benchmarks import reproduction_begun as begun
 from benchmarks.field_record import portable
 from benchmarks.reproduction_compared import compared, keeps_said, kept_slugs, rows_of_same
 from benchmarks.reproduction_data import Material, judged, material, parts
@@ -20,6 +21,7 @@ from benchmarks.reproduction_plot import half_width
 from benchmarks.reproduction_reasons import explanation
 from benchmarks.reproduction_record import RESERVED, close_test, current, flow
 from benchmarks.reproduction_rows import (
+    BEGUN,
     CLEAN,
     CLEAN_COPIED,
     COMPARED,
@@ -37,6 +39,7 @@ from benchmarks.reproduction_rows import (
     trainings,
 )
 from benchmarks.reproduction_verdicts import few, verdict
+from benchmarks.reproduction_verdicts import judged as judged_row
 from benchmarks.reproduction_verdicts import ours as ours_of
 from benchmarks.reproduction_words import filled, of_flow, of_machines, said_range
 
@@ -604,3 +607,78 @@ def test_what_is_trained_now_stands_in_the_record_with_what_it_said(tmp_path: Pa
     monkeypatch.setattr("sys.argv", [*words, "--out", str(tmp_path / "B"), "--rows", "ours", "--no-train"])
     reproduction.main()
     assert PAIRS in json.loads(page.with_suffix(".json").read_text())
+
+
+def _not_finished(folder: Path, training: Training, epochs: int) -> None:
+    """Write what a training leaves after some of its epochs, accuracies rising by a hundredth in each."""
+    folder.mkdir(parents=True, exist_ok=True)
+    recipe = training.resolved("float32")
+    about = {"seed": 0, "recipe": recipe.dumps(), "precision": "float32", "of": training.epochs, "n": 400}
+    (folder / begun.FILE).write_text(json.dumps(about))
+    lines = [f"{epoch},60,{','.join(['nan'] + [str(epoch / 100)] * 4)}" for epoch in range(1, epochs + 1)]
+    (folder / "history.csv").write_text("\n".join([f"epoch,seconds,{','.join(reversed(begun.HISTORY))}", *lines]))
+
+
+def test_a_training_that_is_not_finished_is_told_and_is_no_result(tmp_path, monkeypatch):
+    training = ROW["pattanaikay-rebalanced"].ours
+    others = {name: seeds for name, seeds in _results(0.8).items() if name != training.name}
+    page, out = tmp_path / "docs" / "reproduction.md", tmp_path / "OUT"
+    monkeypatch.setattr(reproduction, "_kept", lambda _: json.loads(json.dumps(others)))
+    words = ["reproduction", "DATA", "--out", str(out), "--no-train", "--write", str(page)]
+    monkeypatch.setattr("sys.argv", words)
+    _not_finished(out / training.name / "seed-0", training, 0)
+    reproduction.main()
+    assert "not finished: seed" not in page.read_text()
+    _not_finished(out / training.name / "seed-0", training, 38)
+    reproduction.main()
+    (line,) = [line for line in page.read_text().splitlines() if line.startswith("| pattanaikay-rebalanced")]
+    told = "seed 0 after 38 of 50 epochs training 0.380, validation 0.380 (0.334 to 0.428)"
+    assert f"| 0.767 | not finished: {told} |  | not finished |" in line
+    assert line.endswith("| none; 0, 1 |")
+    record = json.loads(page.with_suffix(".json").read_text())
+    assert training.name not in record
+    assert record[BEGUN][training.name]["0"]["epochs"] == 38
+    assert f"{2 * len(trainings()) - 2} of {2 * len(trainings())} are there" in " ".join(page.read_text().split())
+
+
+def test_of_a_training_begun_twice_the_one_that_went_furthest_is_kept_until_it_has_its_result():
+    training = ROW["pattanaikay-rebalanced"].ours
+    recipe = training.resolved("float32").dumps()
+    short, long = ({training.name: {"0": {"recipe": recipe, "epochs": epochs}}} for epochs in (8, 38))
+    assert begun.kept({BEGUN: long}, short) == long
+    assert begun.kept({BEGUN: short}, long) == long
+    # Of another recipe, what is here holds.
+    other = {training.name: {"0": {"recipe": "", "epochs": 8}}}
+    assert begun.kept({BEGUN: long}, other) == other
+    assert begun.kept({BEGUN: long, training.name: {"0": {}}}, {}) == {}
+
+
+def test_what_another_recipe_began_is_not_told(tmp_path: Path):
+    training = ROW["pattanaikay-rebalanced"].ours
+    results = _results(0.8)
+    one = results.pop(training.name)["0"] | {"epochs": 8, "of": 50}
+    write_page(tmp_path / "page.md", results | {BEGUN: {training.name: {"0": one}}})
+    assert "not finished: seed 0 after 8 of 50 epochs" in (tmp_path / "page.md").read_text()
+    one["recipe"] = one["recipe"].replace("batch_size = 32", "batch_size = 16")
+    write_page(tmp_path / "page.md", results | {BEGUN: {training.name: {"0": one}}})
+    assert "not finished: seed" not in (tmp_path / "page.md").read_text()
+
+
+def test_the_page_begins_with_what_it_comes_to(tmp_path: Path):
+    write_page(tmp_path / "none.md", {})
+    assert "## In short" not in (tmp_path / "none.md").read_text()
+    results = _results(0.5)
+    results[ROW["pattanaikay-rebalanced"].ours.name] = {}
+    results[STEPS[1].training.name]["0"]["parts"]["validation"]["accuracy"] = 0.3
+    results[STEPS[1].training.name]["1"]["parts"]["validation"]["accuracy"] = 0.3
+    del results[ROW["dsharma-plain"].clean.name]
+    write_page(tmp_path / "page.md", results)
+    page = " ".join((tmp_path / "page.md").read_text().split())
+    rows = [row for row in ROWS if row.published is not None]
+    fine = [row for row in rows if row.name != "pattanaikay-rebalanced" and judged_row(row, results)[1]]
+    assert f"- **{len(fine)} of {len(rows)} published numbers are reproduced** within sampling error" in page
+    assert "; 1 has no result yet (`pattanaikay-rebalanced`)." in page
+    assert "So ours has 0.500; where the same recipe makes its copies after the division, 0.300." in page
+    every = {row.clean.name for row in ROWS}
+    assert f"{len(every) - 1} trainings of {len(every)} so far have accuracies between 0.500 and 0.500." in page
+    assert page.index("## In short") < page.index("## How it is made") < page.index("## Each published number")

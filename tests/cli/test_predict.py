@@ -22,8 +22,8 @@ from melascope.bundle.neighbours import make
 from melascope.bundle.trained_on import TrainedOn
 from melascope.cli.main import main
 from melascope.cli.outputs import safe_cell, whole
-from melascope.cli.tables import codes, findings_table, first_choices, of_quality, possible
-from melascope.finding import Finding, LesionFinding, Model
+from melascope.cli.tables import codes, findings_table, first_choices, of_quality, possible, rule
+from melascope.finding import Finding, LesionFinding, Measured, Model, OperatingPointUsed
 
 
 @pytest.fixture(scope="module")
@@ -414,6 +414,17 @@ def test_a_stated_prevalence_says_what_an_alert_means(predict, photos: Path, tmp
     assert (point["prevalence"] == 0.02) == (point["group"] == "melanoma")
     for impossible in ("0", "1", "2"):
         assert predict(photos, "--prevalence", impossible).code == 2
+
+
+def test_what_was_measured_on_fewer_than_ten_is_too_few_to_judge() -> None:
+    known, few = Measured(0.9, 0.8, 0.95, 10), Measured(1.0, 0.7, 1.0, 9)
+    asked = OperatingPointUsed("screening", "melanoma", 0.1, True, few, known, "test")
+    asked = replace(asked, prevalence=0.02, ppv=few, npv=few)
+    said = " ".join(rule([asked]))
+    assert "sensitivity too few to judge (n = 9), specificity 90 % (80 to 95, n = 10), on test photographs" in said
+    assert "are melanomas, it is not known what an alert means: it was measured on too few." in said
+    assert "100 %" not in said
+    assert "sensitivity 90 % (80 to 95, n = 10)" in " ".join(rule([replace(asked, sensitivity=known)]))
 
 
 def test_what_could_be_better_is_told_once(predict, photos: Path) -> None:

@@ -49,7 +49,7 @@ class Engine:
     Args:
         onnx: The network's bytes.
         threads: Threads to use; None for `environment.threads()`.
-        precision: `f32`, or `bf16`, which is faster and less exact where the processor has it.
+        precision: `f32`, or `bf16`, which is less exact, and faster on some processors that have it.
         batch_size: Images per request.
 
     Raises:

@@ -62,8 +62,8 @@ class Predictor:
     Args:
         bundle: A bundle or its file.
         threads: Photographs looked at at a time; None for all cores (or MELASCOPE_THREADS).
-        precision: `f32`, or `bf16`: faster where the processor has it, and
-            less exact; `melascope.bundle.precision` says how much.
+        precision: `f32`, or `bf16`: faster on some processors that have it,
+            and less exact; `melascope.bundle.precision` says how much.
         batch_size: Photographs per request to the network. One is the fastest
             on processors (see `melascope.bundle.engine`), and lets no
             photograph's finding depend on its neighbours.

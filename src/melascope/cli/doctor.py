@@ -38,7 +38,11 @@ def doctor(as_json: bool) -> None:
         ("Processor", f"{facts['processor']}, {facts['cores']} threads used, {facts['memory_gb']} GB memory"),
         (
             "bfloat16",
-            {True: "in hardware", False: "not in hardware: slower than float32", None: "unknown"}[facts["bfloat16"]],
+            {
+                True: "in hardware (not faster on every processor that has it)",
+                False: "not in hardware: slower than float32",
+                None: "unknown",
+            }[facts["bfloat16"]],
         ),
         ("Predicting", "OpenVINO in float32 on " + ", ".join(facts["engines"].get("openvino", ["(not installed)"]))),
         ("Model", facts["model"] or "none installed: melascope predict needs --bundle FILE"),

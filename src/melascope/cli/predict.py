@@ -102,7 +102,7 @@ _HEAT = (
     type=click.Choice(["f32", "bf16"]),
     default="f32",
     show_default=True,
-    help="bf16 is faster where the processor has it; what it changes is reported.",
+    help="bf16 is faster on some processors that have it; what it changes is reported.",
 )
 @click.option(
     "--batch-size", type=click.IntRange(1), default=1, show_default=True, help="Photographs per request to the network."

@@ -12,6 +12,7 @@ from melascope.bundle.decision import SCREENING, percent
 from melascope.cli.outputs import printable
 from melascope.counted import plural
 from melascope.finding import Finding, LesionFinding, Measured, OperatingPointUsed
+from melascope.statistics.intervals import FEW
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -164,6 +165,8 @@ def _at_prevalence(point: OperatingPointUsed) -> list[str]:
     share = f"Where {percent(point.prevalence)} of the lesions are melanomas"
     if point.ppv is None or point.npv is None:
         return [f"{share}, it is not known what an alert means: nothing was measured."]
+    if any(one is not None and one.n < FEW for one in (point.sensitivity, point.specificity)):
+        return [f"{share}, it is not known what an alert means: it was measured on too few."]
     alerted = f"{percent(point.ppv.value)} of those that alert on melanoma risk are ({_span(point.ppv)})"
     return [f"{share}, {alerted}, and {percent(point.npv.value)} of the others are not ({_span(point.npv)})."]
 
@@ -278,6 +281,8 @@ def _last_cell(finding: Finding | LesionFinding) -> str:
 def _estimate(measured: Measured | None) -> str:
     if measured is None:
         return "not measured"
+    if measured.n < FEW:
+        return f"too few to judge (n = {measured.n})"
     return f"{100 * measured.value:.0f} % ({100 * measured.low:.0f} to {100 * measured.high:.0f}, n = {measured.n:,})"
 
 
