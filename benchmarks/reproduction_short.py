@@ -40,13 +40,21 @@ def _numbers(results: Results) -> list[str]:
     if differ:
         why = "" if all(explanation(row, results) for row in differ) else ", not all of them"
         told.append(f"{len(differ)} {'is' if len(differ) == 1 else 'are'} not ({_names(differ)}), explained below{why}")
-    begun = with_begun(results)
     none = [row for row in rows if row not in there]
     if none:
-        on = [row for row in none if begun.get(row.ours.name)]
-        how = "" if not on else ", begun" if len(on) == len(none) else f", begun: {_names(on)}"
-        told.append(f"{len(none)} {'has' if len(none) == 1 else 'have'} no result yet ({_names(none)}{how})")
+        each = "; ".join(f"`{row.name}`{_so_far(row, results)}" for row in none)
+        told.append(f"{len(none)} {'has' if len(none) == 1 else 'have'} no result yet ({each})")
     return [f"{'; '.join(told)}."]
+
+
+def _so_far(row: Row, results: Results) -> str:
+    """Return what a training that is not finished has beside the published number; nothing where none is begun."""
+    begun = with_begun(results).get(row.ours.name, {})
+    if not begun or row.part != "validation":
+        return ""
+    one = begun[min(begun, key=int)]
+    now = one["parts"][row.part]["accuracy"]
+    return f": {now:.3f} after {one['epochs']} of {one['of']} epochs, published {row.published:.3f}"
 
 
 def _copies(results: Results) -> list[str]:

@@ -635,6 +635,8 @@ def test_a_training_that_is_not_finished_is_told_and_is_no_result(tmp_path, monk
     told = "seed 0 after 38 of 50 epochs training 0.380, validation 0.380 (0.334 to 0.428)"
     assert f"| 0.767 | not finished: {told} |  | not finished |" in line
     assert line.endswith("| none; 0, 1 |")
+    short = "1 has no result yet (`pattanaikay-rebalanced`: 0.380 after 38 of 50 epochs, published 0.767)."
+    assert short in " ".join(page.read_text().split())
     record = json.loads(page.with_suffix(".json").read_text())
     assert training.name not in record
     assert record[BEGUN][training.name]["0"]["epochs"] == 38
