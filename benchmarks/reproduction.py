@@ -41,12 +41,14 @@ from benchmarks.reproduction_rows import (
     JUDGES,
     ROWS,
     SEEDS,
+    SEEN,
     WATERFALL,
     Training,
     cost,
     opens_test,
     trainings,
 )
+from benchmarks.reproduction_seen import seen
 from melascope import environment
 from melascope.audit.protocol import Prepared
 from melascope.errors import MelascopeError
@@ -92,6 +94,7 @@ def _of_the_data(results: dict[str, Any], prepared: dict[str, Prepared], seeds: 
     results[FLOW] = flow(prepared["clean"])
     results[JUDGES] = counted(begun.with_begun(fresh), prepared)
     results[COMPARED] = compared(fresh, prepared)
+    results[SEEN] = seen(fresh, prepared)
     for name, by_seed in pairs(fresh, prepared["clean"], seeds).items():
         kept = results.setdefault(PAIRS, {}).setdefault(name, {})
         for seed, found in by_seed.items():

@@ -10,6 +10,7 @@ import numpy as np
 from benchmarks.reproduction_data import judged
 from benchmarks.reproduction_pairs import on_the_fold, said_of
 from benchmarks.reproduction_rows import ROWS, Design, Row, key, trainings
+from benchmarks.reproduction_seen import on_both_sides
 from melascope import statistics
 from melascope.audit.protocol import Prepared
 
@@ -24,7 +25,7 @@ def rows_of_same() -> Iterator[tuple[Row, Row]]:
 
 def keeps_said(design: Design) -> bool:
     """Return whether the record keeps what a training on a design said of each photograph that judges it."""
-    return on_the_fold(design) or any(design == row.ours.design for row, _ in rows_of_same())
+    return on_the_fold(design) or on_both_sides(design) or any(design == row.ours.design for row, _ in rows_of_same())
 
 
 def kept_slugs() -> set[str]:

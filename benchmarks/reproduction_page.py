@@ -24,6 +24,7 @@ from benchmarks.reproduction_rows import (
     Training,
     trainings,
 )
+from benchmarks.reproduction_seen import of_seen
 from benchmarks.reproduction_short import in_short
 from benchmarks.reproduction_verdicts import FEW, NOT_YET, Ours, few, judged, ours, span, verdict
 from benchmarks.reproduction_words import (
@@ -198,6 +199,8 @@ def _why(path: Path, results: Results, flow: dict[str, Any] | None) -> str:
         if found:
             seed = min(found)
             lines += [filled(words(found[seed]["told"], seed)), ""]
+        if words is of_copies and (told := of_seen(results)):
+            lines += [*told, ""]
     bars = [(step, ours(results, step.training, step.part)) for step in STEPS]
     drawn = [_bar(step, found) if found is not None else None for step, found in bars]
     there = [bar for bar in drawn if bar is not None]

@@ -8,11 +8,11 @@ from typing import Any
 from benchmarks.field_record import OURS, same
 from benchmarks.reproduction_judges import with_counts
 from benchmarks.reproduction_pairs import PAIRS, of_ours
-from benchmarks.reproduction_rows import BEGUN, COMPARED, FLOW, JUDGES, ROWS, Training, opens_test, trainings
+from benchmarks.reproduction_rows import BEGUN, COMPARED, FLOW, JUDGES, ROWS, SEEN, Training, opens_test, trainings
 from melascope.audit.protocol import Prepared
 
 Results = dict[str, Any]
-RESERVED = (PAIRS, FLOW, JUDGES, COMPARED, BEGUN)
+RESERVED = (PAIRS, FLOW, JUDGES, COMPARED, BEGUN, SEEN)
 """Keys of the results that are no training."""
 
 
@@ -21,7 +21,8 @@ def current(results: Mapping[str, Any]) -> tuple[Results, list[str]]:
 
     Args:
         results: By training and seed: `recipe`, `precision` and more; under `PAIRS` and `COMPARED` the pairs, under
-            `JUDGES` how many judge, which then stands in each part too, and under `BEGUN` what is not finished.
+            `JUDGES` how many judge, which then stands in each part too, under `SEEN` what is known by heart, and under
+            `BEGUN` what is not finished.
     """
     fresh: Results = {}
     stale: list[str] = []
@@ -53,6 +54,12 @@ def current(results: Mapping[str, Any]) -> tuple[Results, list[str]]:
     }
     if whole:
         fresh[COMPARED] = whole
+    by_heart = {
+        name: {seed: one for seed, one in seeds.items() if seed in fresh.get(name, {})}
+        for name, seeds in results.get(SEEN, {}).items()
+    }
+    if any(by_heart.values()):
+        fresh[SEEN] = by_heart
     begun = {
         training.name: {
             seed: one

@@ -261,7 +261,8 @@ JUDGES = "judges"
 """The key under which it stands how many photographs judge each design, in how many groups."""
 COMPARED = "compared"
 """The key under which two rows that the same photographs judge are compared in pairs."""
-
+SEEN = "seen"
+"""The key under which it stands how often a training is right of what it was trained on, and of what it was not."""
 BEGUN = "begun"
 """The key under which it stands what trainings that are not finished have after their epochs so far."""
 

@@ -10,6 +10,7 @@ from benchmarks.field_page import in_short as of_the_field
 from benchmarks.reproduction_begun import with_begun
 from benchmarks.reproduction_reasons import explanation
 from benchmarks.reproduction_rows import ROWS, STEPS, Row
+from benchmarks.reproduction_seen import in_short as by_heart
 from benchmarks.reproduction_verdicts import judged, ours
 from benchmarks.reproduction_words import filled
 from melascope.counted import plural
@@ -67,7 +68,7 @@ def _copies(results: Results) -> list[str]:
     return [
         f"**Why 83 % becomes 41 %**: {100 * share:.0f} % of the photographs that judge are trained on too, as the "
         f"original or as another copy. So ours has {first.mean:.3f}; where the same recipe makes its copies after the "
-        f"division, {then.mean:.3f}."
+        f"division, {then.mean:.3f}. {by_heart(results)}".rstrip()
     ]
 
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from benchmarks import reproduction
+from benchmarks import reproduction, reproduction_data
 from benchmarks import reproduction_begun as begun
 from benchmarks.field_record import portable
 from benchmarks.reproduction_compared import compared, keeps_said, kept_slugs, rows_of_same
-from benchmarks.reproduction_data import Material, judged, material, parts
+from benchmarks.reproduction_data import Material, divided, judged, material, parts
 from benchmarks.reproduction_judges import counted, independent
 from benchmarks.reproduction_page import write_page
 from benchmarks.reproduction_pairs import OURS, PAIRS, copied, lacking, missing_pairs, ours, pairs
@@ -31,6 +31,7 @@ from benchmarks.reproduction_rows import (
     ON_SOME,
     ROWS,
     SEEDS,
+    SEEN,
     STEPS,
     Design,
     Training,
@@ -38,12 +39,14 @@ from benchmarks.reproduction_rows import (
     published_range,
     trainings,
 )
+from benchmarks.reproduction_seen import seen
 from benchmarks.reproduction_verdicts import few, verdict
 from benchmarks.reproduction_verdicts import judged as judged_row
 from benchmarks.reproduction_verdicts import ours as ours_of
 from benchmarks.reproduction_words import filled, of_flow, of_machines, said_range
 
 from melascope.images import Geometry, synthetic
+from melascope.statistics import wilson
 from melascope.training import recipe as recipes
 
 
@@ -275,10 +278,10 @@ def test_rows_that_the_same_photographs_judge_are_compared_in_pairs(generated, t
     assert [(one.name, two.name) for one, two in rows_of_same()] == [
         ("batchnorm-augmented", "batchnorm-plain"), (row.name, other.name)
     ]  # fmt: skip
-    assert all(keeps_said(one) for one in (FILED, CLEAN, CLEAN_COPIED))
-    assert not any(keeps_said(one) for one in (COPIED, Design("filed", "test")))
-    assert kept_slugs() >= {FILED.slug, CLEAN.slug}
-    assert COPIED.slug not in kept_slugs()
+    assert all(keeps_said(one) for one in (FILED, CLEAN, CLEAN_COPIED, COPIED))
+    assert not any(keeps_said(one) for one in (Design("filed", "test"), Design(copies="after")))
+    assert kept_slugs() >= {FILED.slug, CLEAN.slug, COPIED.slug}
+    assert Design("filed", "test").slug not in kept_slugs()
     results = _results(0.5)
     # As results are that were made before it was kept: the words say so, and nothing is trained anew for it.
     assert compared(results, generated.prepared) == {}
@@ -322,6 +325,51 @@ def test_rows_that_the_same_photographs_judge_are_compared_in_pairs(generated, t
     results[other.ours.name]["1"]["said"] = {"labels": "0", "choices": "0"}
     with pytest.raises(SystemExit, match="were judged by other photographs"):
         compared(results, generated.prepared)
+
+
+def test_what_is_known_by_heart_is_told_within_one_training(generated, tmp_path, monkeypatch):
+    # As many copies as of the real photographs, each about twice.
+    monkeypatch.setattr(reproduction_data, "COPIES_PER_CLASS", 20)
+    row, other = ROW["case-study-rebalanced"], ROW["pattanaikay-rebalanced"]
+    results = _results(0.5)
+    assert seen(results, generated.prepared) == {}
+    given = parts(generated, COPIED, 0)
+    judge = divided(generated.prepared["filed"], COPIED, 0)
+    known = judge["validation"]["photograph"].isin(judge["train"]["photograph"]).to_numpy()
+    labels = given.labels[given.rows["validation"]]
+    # Right of all that it was trained on, and of every second of the others.
+    right = known | (np.arange(len(labels)) % 2 == 0)
+    said = {"labels": labels, "choices": np.where(right, labels, (labels + 1) % len(given.classes))}
+    digits = {name: "".join(map(str, each)) for name, each in said.items()}
+    results[row.ours.name]["0"]["said"] = digits
+    results[SEEN] = seen(results, generated.prepared)
+    assert list(results[SEEN]) == [row.ours.name]
+    sides = results[SEEN][row.ours.name]["0"]
+    assert sides["trained_on"]["accuracy"] == 1
+    assert sides["trained_on"]["n"] == given.told["photograph_in_train"]
+    assert sides["new"]["n"] == len(labels) - given.told["photograph_in_train"] > 10
+    assert sides["new"]["accuracy"] == pytest.approx(right[~known].mean())
+    # Copies of one photograph count as fewer, those of none as they are.
+    assert sides["trained_on"]["independent"] < 0.9 * sides["trained_on"]["n"]
+
+    write_page(tmp_path / "page.md", json.loads(json.dumps(results)))
+    page = " ".join((tmp_path / "page.md").read_text().split())
+    n, less = sides["new"]["n"], 1 - sides["new"]["accuracy"]
+    low = wilson(sides["trained_on"]["independent"], sides["trained_on"]["independent"]).low
+    assert f"`case-study-rebalanced`, seed 0: of {given.told['photograph_in_train']:,} that judge and are" in page
+    assert f"it names 1.00 ({low:.2f} to 1.00) rightly, of the {n} others {1 - less:.2f} (" in page
+    assert f": +{less:.2f} (+" in page
+    assert f"Within one training (`case-study-rebalanced`) it names 1.00 ({low:.2f} to 1.00) of those rightly" in page
+    # Of a recipe that has changed since nothing is told.
+    one = results[row.ours.name]["0"]
+    one["recipe"] = one["recipe"].replace("batch_size = 32", "batch_size = 16")
+    write_page(tmp_path / "page.md", results)
+    assert "known by heart can be seen" not in " ".join((tmp_path / "page.md").read_text().split())
+
+    results = _results(0.5)
+    results[other.ours.name]["0"]["said"] = digits
+    with pytest.raises(SystemExit, match="was judged by other photographs; train it anew"):
+        seen(results, generated.prepared)
 
 
 def test_the_hours_are_those_of_each_precision():
