@@ -15,6 +15,7 @@ from benchmarks.field_record import COPIED, OURS, SCORES, field_recipes, read, s
 from benchmarks.reproduction_words import filled
 from melascope.counted import plural
 from melascope.evaluation.cross_validated import by_fold, grouping, widened
+from melascope.reports.wording import listed
 from melascope.statistics import repeated_cv_difference
 from melascope.training import recipe as recipes
 from melascope.training.recipe import Recipe
@@ -129,20 +130,24 @@ def section(path: Path) -> str:
 
 
 def in_short(path: Path) -> list[str]:
-    """Return in a sentence each how ours and the published recipes stand, of a record; none where it is not known."""
+    """Return how ours and the published recipes stand, of a record, a sentence for those of ours that stand alike."""
     told = read(path) if path.exists() else {"recipes": {}}
     today, _, found = _whole(told)
     published = [name for name in today if name not in OURS]
     compared = [name for name in published if name in found]
-    sentences = []
+    ahead: dict[int, list[str]] = {}
     for mine in (name for name in OURS if name in found and compared):
         apart = [less(found[mine], found[name]).get(DECIDES) for name in compared]
-        ahead = sum(one is not None and one["low"] is not None and one["low"] > 0 for one in apart)
-        many = f"all {len(compared)}" if ahead == len(compared) else f"{ahead or 'none'} of the {len(compared)}"
-        rest = f" compared so far; there are {len(published)}" if len(compared) < len(published) else ""
+        better = sum(one is not None and one["low"] is not None and one["low"] > 0 for one in apart)
+        ahead.setdefault(better, []).append(f"`{mine}`")
+    rest = f" compared so far; there are {len(published)}" if len(compared) < len(published) else ""
+    sentences = []
+    for better, ours in ahead.items():
+        many = f"all {len(compared)}" if better == len(compared) else f"{better or 'none'} of the {len(compared)}"
+        are = " is" if len(ours) == 1 else " are each"
         sentences.append(
-            f"By grouped cross-validation on the same folds, `{mine}` is shown better than {many} published recipes"
-            f"{rest}."
+            f"By balanced accuracy on the same folds (grouped cross-validation), {listed(ours)}{are} shown better than "
+            f"{many} published recipes{rest}."
         )
     return [*sentences, *beside_colours({name: found[name] for name in compared}, _baselines(told))]
 

@@ -12,7 +12,7 @@ import pytest
 from benchmarks import field
 from benchmarks.field_baselines import NEIGHBOURS, NUMBER, by_number, numbers
 from benchmarks.field_page import in_short, section
-from benchmarks.field_record import SCORES, WITHIN, Record, copying, field_recipes, in_field
+from benchmarks.field_record import OURS, SCORES, WITHIN, Record, copying, field_recipes, in_field
 from benchmarks.reproduction_rows import ROWS, cost
 
 from melascope.errors import RecipeError, RunError
@@ -120,6 +120,7 @@ def _material(labels: str = "abab") -> Material:
 def _filled(path: Path, scores: dict[str, list[float]]) -> Record:
     """Return a record in which each recipe has a row per repeat and fold (3 folds), all scores alike."""
     record, today = Record.open(path, _material(), 3), field_recipes("float32", None)
+    today |= {name: recipes.load(name) for name in OURS[1:]}
     for name, values in scores.items():
         for place, value in enumerate(values):
             row = {"seed": place // 3, "fold": place % 3, "n": 4, **dict.fromkeys([*SCORES, "log_loss"], value)}
@@ -194,6 +195,11 @@ def test_recipes_stand_beside_what_needs_no_network(tmp_path: Path):
         "Beside a logistic regression on colours alone, 1 of these 3 published recipes is shown better, 1 worse."
     ]
     assert in_short(tmp_path / "nothing.json") == []
+    # Of ours, those that stand alike are said in one sentence.
+    beside = {"small-cnn": [0.85, 0.88, 0.86], "mobilenetv2-finetuned": [0.90, 0.93, 0.91]}
+    _filled(tmp_path / "both.json", {**beside, "plain-cnn": [0.40, 0.42, 0.41], "sgd-cnn": [0.50, 0.52, 0.51]})
+    assert len(said := in_short(tmp_path / "both.json")) == 1
+    assert ", `small-cnn` and `mobilenetv2-finetuned` are each shown better than all 2 published recipes" in said[0]
 
 
 def test_a_baseline_that_is_missing_is_told(tmp_path: Path):
