@@ -582,6 +582,18 @@ def test_explanations_tell_the_numbers_of_the_record():
     told = explanation(ROW["case-study-rebalanced"], results)
     assert told.startswith("It overfits, too, but that cannot be seen here: 100 % of the photographs")
     assert told.endswith("0.910 and 0.500 (seed 0), 0.920 and 0.500 (seed 1).")
+    # The effect of batch normalisation and augmentation: what does not overfit has nothing to be mended.
+    taught("batchnorm-plain", "accuracy", [0.55, 0.52])
+    told = explanation(ROW["batchnorm-augmented"], results)
+    assert "in training and in validation it has 0.550 and 0.500 (seed 0), 0.520 and 0.500 (seed 1), so that" in told
+    assert "learn faster" not in told
+    for one in results[ROW["batchnorm-augmented"].ours.name].values():
+        one["history"]["accuracy"][:10] = [0.6] * 10
+    told = explanation(ROW["batchnorm-augmented"], results)
+    faster = "0.600 and 0.500 (seed 0), 0.600 and 0.500 (seed 1) on average over the first ten epochs, 0.500 and 0.505"
+    assert f"in training it has, with and without, {faster} (seed 0)" in told
+    taught("batchnorm-plain", "accuracy", [0.55, 0.7])
+    assert explanation(ROW["batchnorm-augmented"], results) == ""
     taught("pattanaikay-plain", "tune_balanced_accuracy", [0.13, 0.42])
     taught("pattanaikay-plain", "accuracy", [0.23, 0.6])
     told = explanation(ROW["pattanaikay-plain"], results)
