@@ -120,13 +120,24 @@ def section(path: Path) -> str:
     lines += [f"- Left out, since the recipe has changed since: {', '.join(old)}."] if old else []
     beside = beside_baselines(found, baselines)
     lines += ["", beside] if beside else []
-    lines += ["", *(filled(note, bullet=True) for note in [*grouping(data), OF_SOURCES]), "", filled(_made_by(told))]
     if "shuffled_labels" in told:
-        chance = told["shuffled_labels"]
-        words = "at chance, as it must be" if chance["at_chance"] else "NOT at chance"
-        value = span(chance["balanced_accuracy"])
-        lines += ["", filled(f"`{chance['recipe']}` on shuffled labels: balanced accuracy {value}, {words}.")]
+        lines += ["", filled(_on_shuffled(told["shuffled_labels"]))]
+    lines += ["", *(filled(note, bullet=True) for note in [*grouping(data), OF_SOURCES]), "", filled(_made_by(told))]
     return "\n".join(lines)
+
+
+def _on_shuffled(found: Mapping[str, Any]) -> str:
+    """Return in words how a recipe does that was taught shuffled labels; above chance is what must not be."""
+    value, area = found["balanced_accuracy"], found["melanoma_auc"]
+    words = "not above chance, as it must be"
+    if not found["at_chance"]:
+        words = "ABOVE CHANCE, so that no number here can be trusted"
+    return (
+        f"`{found['recipe']}` on shuffled labels, {plural(found['epochs'], 'epoch')}, judged on the first fold "
+        f"(n = {found['n']:,}): balanced accuracy {span(value)}, melanoma AUC {span(area)}: {words}. These intervals "
+        "are of the photographs alone. A network that tells nothing still goes by some property of photographs, such "
+        "as how dark they are, which may go with the diagnosis in either direction; so it may well lie below chance."
+    )
 
 
 def in_short(path: Path) -> list[str]:

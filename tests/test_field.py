@@ -208,11 +208,17 @@ def test_a_baseline_that_is_missing_is_told(tmp_path: Path):
     missing = "the third baseline (`small-cnn` on shuffled labels, which must be at chance)."
     assert missing in " ".join(section(path).split())
     chance = {"value": 0.12, "low": 0.1, "high": 0.14, "n": 3}
-    told = {"recipe": "small-cnn", "at_chance": True, "balanced_accuracy": chance}
-    record.set_shuffled(field_recipes("float32", None)["small-cnn"], told)
+    told = {"recipe": "small-cnn", "epochs": 7, "n": 3, "balanced_accuracy": chance, "melanoma_auc": chance}
+    recipe = field_recipes("float32", None)["small-cnn"]
+    record.set_shuffled(recipe, {**told, "at_chance": True})
     text = " ".join(section(path).split())
     assert "the third baseline" not in text
-    assert "`small-cnn` on shuffled labels: balanced accuracy 0.120 (0.100 to 0.140), at chance, as it must be." in text
+    assert (
+        "`small-cnn` on shuffled labels, 7 epochs, judged on the first fold (n = 3): balanced accuracy 0.120 " in text
+    )
+    assert "(0.100 to 0.140), melanoma AUC 0.120 (0.100 to 0.140): not above chance, as it must be." in text
+    record.set_shuffled(recipe, {**told, "at_chance": False})
+    assert "ABOVE CHANCE, so that no number here can be trusted" in " ".join(section(path).split())
 
 
 def test_the_number_in_the_name_tells_what_was_collected_together():
