@@ -163,6 +163,12 @@ def in_short(path: Path) -> list[str]:
     return [*sentences, *beside_colours({name: found[name] for name in compared}, _baselines(told))]
 
 
+def accuracies(path: Path) -> dict[str, dict[str, Any]]:
+    """Return the accuracy with its interval of each recipe of a record that has a whole repeat, by name."""
+    told = read(path) if path.exists() else {"recipes": {}}
+    return {name: means(rows, told["data"]["groups"])["accuracy"] for name, rows in _whole(told)[2].items()}
+
+
 def _whole(told: Mapping[str, Any]) -> tuple[dict[str, Recipe], list[str], dict[str, pd.DataFrame]]:
     """Return the recipes of today, the names of those that have changed since, and the whole repeats of the others."""
     today = field_recipes("float32", None) | {name: recipes.load(name) for name in OURS[1:]}

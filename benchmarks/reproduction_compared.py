@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.reproduction_data import judged
-from benchmarks.reproduction_pairs import on_the_fold, said_of
-from benchmarks.reproduction_rows import ROWS, Design, Row, key, trainings
+from benchmarks.reproduction_pairs import said_of
+from benchmarks.reproduction_rows import ROWS, Design, Row, key, on_the_fold, trainings
 from benchmarks.reproduction_seen import on_both_sides
 from melascope import statistics
 from melascope.audit.protocol import Prepared

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.field_page import section
-from benchmarks.reproduction_pairs import lacking, missing_pairs
+from benchmarks.field_beside import span as span_of
+from benchmarks.field_page import accuracies, section
+from benchmarks.field_record import in_field
 from benchmarks.reproduction_pairs import section as in_pairs
 from benchmarks.reproduction_plot import Bar, apart, difference, waterfall
 from benchmarks.reproduction_reasons import collapsed, explanation
@@ -22,6 +24,7 @@ from benchmarks.reproduction_rows import (
     Row,
     Step,
     Training,
+    asked,
     trainings,
 )
 from benchmarks.reproduction_seen import of_seen
@@ -50,10 +53,6 @@ Results = dict[str, Any]
 PICTURE = "reproduction.png"
 UNFINISHED = "not finished"
 _ON_TEST = next(row.ours for row in ROWS if row.ours.design.held == "test")
-_ANEW = (
-    "What {names} chose for each photograph of the fold was not kept, so that a pair with it needs the training anew; "
-    "the command does it."
-)
 
 
 def command(*seeds: int) -> str:
@@ -74,7 +73,7 @@ def write_page(path: Path, results: Results) -> None:
         _head(),
         in_short(every, field),
         _made(fresh, stale),
-        _table(every),
+        _table(every, field),
         _reading(every, results.get(JUDGES, {})),
     ]
     sections += [_why(path, every, results.get(FLOW)), _words(every)]
@@ -108,18 +107,23 @@ def _made(results: Results, stale: list[str]) -> str:
 
 def _seeds_behind(results: Results) -> str:
     """Return how many of the trainings that are asked for are done, and how many seeds stand behind a number."""
-    asked, named = trainings(), " and ".join(map(str, SEEDS))
-    done = {seed: sum(str(seed) in results.get(training.name, {}) for training in asked) for seed in SEEDS}
-    whole = sum(all(str(seed) in results.get(training.name, {}) for seed in SEEDS) for training in asked)
+    wanted, named = asked(), " and ".join(map(str, SEEDS))
+    done = {seed: sum(str(seed) in results.get(training.name, {}) for training in wanted) for seed in SEEDS}
+    whole = sum(all(str(seed) in results.get(training.name, {}) for seed in SEEDS) for training in wanted)
+    other = sum(len(results.get(training.name, ())) for training in trainings() if training not in wanted)
     told = (
-        f"Asked for are {len(asked)} trainings with each of the seeds {named}: {len(asked) * len(SEEDS)} results. "
-        f"**{sum(done.values())} of {len(asked) * len(SEEDS)} are there**: "
-        f"{', '.join(f'{n} of {len(asked)} with seed {seed}' for seed, n in done.items())}."
+        f"Asked for are {len(wanted)} trainings with each of the seeds {named}: {len(wanted) * len(SEEDS)} results. "
+        f"**{sum(done.values())} of {len(wanted) * len(SEEDS)} are there**: "
+        f"{', '.join(f'{n} of {len(wanted)} with seed {seed}' for seed, n in done.items())}."
     )
-    if whole == len(asked):
+    if other:
+        told += (
+            f" Beside these {'stands' if other == 1 else 'stand'} {plural(other, 'result')} of one fold under `clean`."
+        )
+    if whole == len(wanted):
         return told
     many, where = (
-        (f"{whole} of {len(asked)} trainings {'has' if whole == 1 else 'have'} all seeds", "of the others")
+        (f"{whole} of {len(wanted)} trainings {'has' if whole == 1 else 'have'} all seeds", "of the others")
         if whole
         else ("No number rests on more than one seed", "of any")
     )
@@ -129,15 +133,16 @@ def _seeds_behind(results: Results) -> str:
     )
 
 
-def _table(results: Results) -> str:
+def _table(results: Results, field: Path) -> str:
     lines = [
         "## Each published number",
         "",
         "| row | project, recipe, judged by | published | ours (95 %) | its last ten epochs: mean (lowest to highest) "
-        "| reproduced | under `clean` (95 %) | its last ten epochs | seeds (b: in bfloat16): ours; `clean` |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| reproduced | under `clean`, cross-validated (95 %) | under `clean`, one fold or Test (95 %) | its last ten "
+        "epochs | seeds (b: in bfloat16): ours; one fold or Test |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    project = ""
+    project, of_folds = "", accuracies(field)
     for row in ROWS:
         found = ours(results, row.ours, row.part, row.epoch)
         clean = ours(results, row.clean, row.clean_part, row.epoch if row.clean_part == "validation" else None)
@@ -149,7 +154,7 @@ def _table(results: Results) -> str:
         cell = _cell(found, row) if found else so_far(results, row.ours, row.part)
         judged_so = UNFINISHED if cell.startswith(UNFINISHED) else verdict(row, results)
         own = (row.name, named, published, cell, late, judged_so)
-        cells = (*own, _cell(clean) if clean else so_far(results, row.clean, row.clean_part), clean_late, seeds)
+        cells = (*own, _on_all_folds(row, of_folds), _clean(row, clean, results), clean_late, seeds)
         lines.append("| " + " | ".join(cells) + " |")
     rows = _uncounted(results)
     return "\n".join([*lines, *(["", filled(of_uncounted(rows))] if rows else [])])
@@ -185,6 +190,22 @@ def _cell(found: Ours, row: Row | None = None) -> str:
     if row is not None and row.published is None:
         return f"training {span(found.trained)}, validation {found.said()}"
     return found.said()
+
+
+def _clean(row: Row, found: Ours | None, results: Results) -> str:
+    """Return what a row's recipe has under `clean` where one fold or Test judges; `-` where that is not asked for."""
+    if found is not None:
+        return _cell(found)
+    told = so_far(results, row.clean, row.clean_part)
+    return "-" if told == NOT_YET and row.clean not in asked() else told
+
+
+def _on_all_folds(row: Row, accuracy: Mapping[str, Any]) -> str:
+    """Return what a row's recipe has in the cross-validation; `-` for a row of Test or of fewer epochs."""
+    if row.clean_part == "test" or row.epoch is not None:
+        return "-"
+    found = accuracy.get(in_field(row.clean))
+    return span_of(found) if found is not None else NOT_YET
 
 
 def _reading(results: Results, judges: dict[str, Any]) -> str:
@@ -299,22 +320,14 @@ def _missing(results: Results) -> str:
     needed[WATERFALL] = tuple(step.training for step in STEPS)
     lines = []
     for seed in SEEDS:
-        absent = {training.name for training in trainings() if str(seed) not in results.get(training.name, {})}
-        unmade, anew = missing_pairs(results, seed), lacking(results, seed)
-        rows, left = [], absent | anew
+        absent = {training.name for training in asked() if str(seed) not in results.get(training.name, {})}
+        rows, left = [], set(absent)
         for name, of_row in needed.items():
             wanted = {training.name for training in of_row} & left
             rows += [name] if wanted else []
             left -= wanted
-        if not (rows or left):
-            continue
-        words = [plural(len(absent), "training")] if absent else []
-        words += [f"{plural(len(unmade), 'pair')} on the fold"] if unmade else []
-        lines += ["", filled(f"Of seed {seed}: {' and '.join(words)}."), ""]
-        if kept := sorted(name for name in anew if str(seed) in results.get(name, {})):
-            lines += [filled(_ANEW.format(names=", ".join(f"`{name}`" for name in kept))), ""]
-        # What is left are ours. The whole command has them too.
-        some = "" if len(absent) == len(trainings()) else f" --rows {' '.join([*rows, *(['ours'] if left else [])])}"
-        weights = " --weights mobilenetv2_imagenet.npz" if left else ""
-        lines += ["```sh", f"{command(seed)}{some}{weights}", "```"]
+        if absent:
+            some = "" if len(absent) == len(asked()) else f" --rows {' '.join(rows)}"
+            told = ["", f"Of seed {seed}: {plural(len(absent), 'training')}.", ""]
+            lines += [*told, "```sh", f"{command(seed)}{some}", "```"]
     return "\n".join(["## Not computed yet", *lines]) if lines else ""

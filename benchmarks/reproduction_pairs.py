@@ -11,7 +11,7 @@ import pandas as pd
 
 from benchmarks.field_record import OURS
 from benchmarks.reproduction_data import judged
-from benchmarks.reproduction_rows import CLEAN, SEEDS, Design, Training, trainings
+from benchmarks.reproduction_rows import CLEAN, Training, on_the_fold, trainings
 from benchmarks.reproduction_words import filled
 from melascope import statistics
 from melascope.audit.protocol import Prepared
@@ -31,11 +31,6 @@ def ours(weights: Path | None) -> list[Training]:
 def of_ours(name: str, changes: dict[str, dict[str, object]] | None = None) -> Training:
     """Return one of our recipes, trained without the fold."""
     return Training(name, CLEAN, recipes.load(name).schedule.epochs, changes or {}, as_is=True)
-
-
-def on_the_fold(design: Design) -> bool:
-    """Return whether a design is judged by the fold under `clean`, on which recipes are compared in pairs."""
-    return (design.labels, design.held) == (CLEAN.labels, CLEAN.held)
 
 
 def copied() -> Iterator[Training]:
@@ -79,29 +74,17 @@ def pairs(results: Mapping[str, Any], prepared: Prepared, seeds: list[int]) -> d
     return found
 
 
-def missing_pairs(results: Mapping[str, Any], seed: int) -> list[tuple[str, str]]:
-    """Return the pairs of a seed that are not made yet: the training on copies, and ours."""
-    made = results.get(PAIRS, {})
-    every = [(training.name, mine) for training in copied() for mine in OURS]
-    return [(theirs, mine) for theirs, mine in every if mine not in made.get(theirs, {}).get(str(seed), {})]
-
-
-def lacking(results: Mapping[str, Any], seed: int) -> set[str]:
-    """Return the trainings that pairs of a seed still need, since they are not there or what they said is not kept."""
-    names = {name for theirs, mine in missing_pairs(results, seed) for name in (theirs, of_ours(mine).name)}
-    return {name for name in names if not results.get(name, {}).get(str(seed), {}).get("said")}
-
-
 def section(results: Mapping[str, Any]) -> str:
-    """Return the page's words and table of the pairs: what is shown by them, what is not, and what is not made yet."""
+    """Return the page's words and table of the pairs: what is shown by them, and what is not."""
     found = results.get(PAIRS, {})
     if not found:
         return ""
     said = (
-        "Under `clean`, the recipes that were trained on copies were also judged by one fold of five (all but "
-        "`deep-cnn`, which Test judges). On the same photographs, in pairs (95 % intervals resample groups of "
-        "photograph and lesion, and are those of this one training each; `--rows ours` of the first command trains "
-        "ours, with `--weights mobilenetv2_imagenet.npz` all of them):"
+        "Before the cross-validation had the recipes that are trained on copies, some were compared with ours on one "
+        "fold of five under `clean`. No more of these pairs are asked for; those that were made stay here, whatever "
+        "they say (95 % intervals resample groups of photograph and lesion, and are those of this one training each; "
+        "`--one-fold` of the first command trains theirs, `--rows ours` with `--weights mobilenetv2_imagenet.npz` "
+        "ours):"
     )
     lines = [
         filled(said),
@@ -122,19 +105,7 @@ def section(results: Mapping[str, Any]) -> str:
     if short:
         lines += ["", "By balanced accuracy, which decides, ours is not shown to be ahead here:", ""]
         lines += [filled(f"{words}{';' if words != short[-1] else '.'}", bullet=True) for words in short]
-    unmade = {seed: missing_pairs(results, seed) for seed in SEEDS}
-    if any(unmade.values()):
-        lines += ["", "Not compared on the fold yet:", ""]
-        lines += [filled(f"seed {seed}: {_named(each)}.", bullet=True) for seed, each in unmade.items() if each]
     return "\n".join(lines)
-
-
-def _named(unmade: list[tuple[str, str]]) -> str:
-    """Return pairs in words, those with the same of ours together."""
-    of: dict[tuple[str, ...], list[str]] = {}
-    for theirs in dict.fromkeys(name for name, _ in unmade):
-        of.setdefault(tuple(mine for name, mine in unmade if name == theirs), []).append(theirs)
-    return "; ".join(f"{', '.join(f'`{one}`' for one in mine)} with {', '.join(each)}" for mine, each in of.items())
 
 
 def _span(apart: Mapping[str, Any]) -> str:

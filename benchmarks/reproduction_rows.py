@@ -15,7 +15,7 @@ from melascope.training.recipe import Recipe
 COPIES_PER_CLASS = 500
 FOLDS = 5
 SEEDS = (0, 1)
-"""Those that every training is asked for."""
+"""Those with which a training is asked for; see `asked`."""
 OVERFIT = 0.1
 """Training that is so much above validation is overfitted, as a project said."""
 
@@ -284,6 +284,24 @@ def trainings(names: list[str] | None = None) -> list[Training]:
         for training in rows[name]:
             found.setdefault(training.name, training)
     return list(found.values())
+
+
+def on_the_fold(design: Design) -> bool:
+    """Return whether a design is judged by one fold under `clean`."""
+    return (design.labels, design.held) == (CLEAN.labels, CLEAN.held)
+
+
+def asked(names: list[str] | None = None) -> list[Training]:
+    """Return the trainings of some rows (all by default) that the page asks for, with each of `SEEDS`.
+
+    One fold under `clean` is not asked for unless the waterfall shows it: the field's cross-validation judges the same
+    recipe on all folds.
+
+    Raises:
+        KeyError: For a row that does not exist.
+    """
+    shown = {step.training.name for step in STEPS}
+    return [one for one in trainings(names) if not on_the_fold(one.design) or one.name in shown]
 
 
 def opens_test(name: str) -> bool:

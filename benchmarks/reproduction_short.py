@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks.field_page import accuracies
 from benchmarks.field_page import in_short as of_the_field
+from benchmarks.field_record import in_field
 from benchmarks.reproduction_begun import with_begun
 from benchmarks.reproduction_reasons import explanation
 from benchmarks.reproduction_rows import ROWS, STEPS, Row
@@ -25,7 +27,7 @@ def in_short(results: Results, field: Path) -> str:
         results: Of recipes as they are now.
         field: The record of the cross-validation.
     """
-    points = [*_numbers(results), *_copies(results), *_clean(results), *of_the_field(field)]
+    points = [*_numbers(results), *_copies(results), *_clean(results, field), *of_the_field(field)]
     return "\n".join(["## In short", "", *(filled(point, bullet=True) for point in points)]) if points else ""
 
 
@@ -72,21 +74,32 @@ def _copies(results: Results) -> list[str]:
     ]
 
 
-def _clean(results: Results) -> list[str]:
-    """Return between which accuracies the published recipes lie under `clean`."""
-    rows = {row.clean.name: ours(results, row.clean, "validation") for row in ROWS}
-    found = [one for one in rows.values() if one is not None]
-    if not found:
-        return []
-    low, high = min(one.mean for one in found), max(one.mean for one in found)
-    return [
-        f"**Under `clean`**, with no photograph and no known lesion on both sides, "
-        f"{plural(len(found), 'training')} of {len(rows)} so far {'has' if len(found) == 1 else 'have'} accuracies "
-        f"between {low:.3f} and {high:.3f}."
-        if len(found) < len(rows)
-        else f"**Under `clean`**, with no photograph and no known lesion on both sides, the {len(rows)} trainings have "
-        f"accuracies between {low:.3f} and {high:.3f}."
-    ]
+def _clean(results: Results, field: Path) -> list[str]:
+    """Return between which accuracies the published recipes lie under `clean`: cross-validated, and on one fold."""
+    names = list(dict.fromkeys(in_field(row.clean) for row in ROWS))
+    every = accuracies(field)
+    folds = [every[name]["value"] for name in names if name in every]
+    one = [mean for row in {row.clean.name: row for row in ROWS}.values() if (mean := _mean(results, row)) is not None]
+    told = []
+    if folds:
+        of = f"{len(folds)} of {len(names)} published recipes so far"
+        of = of if len(folds) < len(names) else f"the {len(names)} published recipes"
+        told.append(f"{of} have accuracies {_between(folds)} in grouped cross-validation")
+    if one:
+        has = "has an accuracy" if len(one) == 1 else "have accuracies"
+        told.append(f"{plural(len(one), 'training')} that one fold or Test judges {has} {_between(one)}")
+    words = "**Under `clean`**, with no photograph and no known lesion on both sides, "
+    return [f"{words}{'; '.join(told)}."] if told else []
+
+
+def _mean(results: Results, row: Row) -> float | None:
+    """Return the mean accuracy of the seeds of a row's recipe under `clean`, where one fold or Test judges."""
+    found = ours(results, row.clean, "validation")
+    return None if found is None else found.mean
+
+
+def _between(values: list[float]) -> str:
+    return f"between {min(values):.3f} and {max(values):.3f}"
 
 
 def _names(rows: list[Row]) -> str:

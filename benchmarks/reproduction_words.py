@@ -55,8 +55,8 @@ READING = (
     "judged it, drawn at random as ours (on Test the same, but not in pairs). So beside a no stands ours less the "
     "published one, with an interval of the sampling error of both, as if as many independent photographs had judged "
     "each; where that contains zero, the two are not shown to differ. Where a number is not reproduced, the difference "
-    "is explained in words as far as it can be. **Seeds** names those behind ours and behind `clean`; b: trained with "
-    "numbers of 16 bits (bfloat16), which is faster and less exact.",
+    "is explained in words as far as it can be. **Seeds** names those behind ours and behind one fold or Test; b: "
+    "trained with numbers of 16 bits (bfloat16), which is faster and less exact.",
     "**As said**: that training lies above validation counts as overfitting where all of the interval is above "
     f"{OVERFIT:.2f}; the interval is that of the validation alone. A row that its project compares with another is "
     "**paired** where the same photographs judge both and the record keeps what each network said of them (the "
@@ -71,12 +71,18 @@ READING = (
     "photographs alike, so that the largest class stayed 6.0 times the smallest. **Divided afterwards**: "
     "photographs and copies are shuffled together, and a fifth judges.",
     "**Under `clean`**: official labels where there are any (eight diagnoses, for the two benign keratoses "
-    "are one), each photograph once. Where a random fifth judged, a fifth judges here too, but whole groups "
-    f"of photograph and lesion: the first fold of the {FOLDS}-fold grouped cross-validation of the "
-    "same seed, on which any other recipe can be compared in pairs; `saktisaurav-test` is what the network so trained "
-    "has on Test. Where Test alone judged (dsharma), all that is not known to share anything with Test is trained on, "
-    "and Test judges. Nothing was chosen by the numbers under `clean`. Copies are made after the division, of what "
-    f"is trained on alone: 500 per class less the fifth that would have judged leave {_AFTER}.",
+    "are one), each photograph once, Test closed but where a row is of Test. **Cross-validated**: the mean over all "
+    "folds and repeats of the section below, in which every photograph outside Test judges once in each repeat. Its "
+    "interval also has in it how much one training differs from another, which no other interval of this table has. "
+    f"**One fold**: the first of a {FOLDS}-fold grouped cross-validation of the same seed; `saktisaurav-test` is what "
+    "the network so trained has on Test. Where Test alone judged (dsharma), all that is not known to share anything "
+    "with Test is trained on, and Test judges; cross-validated, other photographs do. Nothing was chosen by the "
+    "numbers under `clean`. Copies are made after the division, of what is trained on alone: 500 per class less the "
+    "part that would have judged, a fifth or a third "
+    f"(of {FOLDS} folds they leave {_AFTER}).",
+    "Until 2026-11-23 every recipe was asked for on one fold too, with two seeds. Since the cross-validation tells the "
+    "same more surely, no more of these are asked for, but for those of the waterfall; all that were made stay. A dash "
+    "stands where nothing is asked for: `saktisaurav-rebalanced-30` is the next row after fewer epochs.",
     "**Lesions** are known by their ids for two thirds of the photographs; of the others each counts as a lesion of "
     "its own, and no patient is known. So another photograph of a lesion may stand on the other side, under `clean` "
     "too. **Test** is judged only where a row or a bar shows it. Until 2026-11-22 the record also held what the other "

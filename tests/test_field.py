@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from benchmarks import field
 from benchmarks.field_baselines import NEIGHBOURS, NUMBER, by_number, numbers
-from benchmarks.field_page import in_short, section
+from benchmarks.field_page import accuracies, in_short, section
 from benchmarks.field_record import OURS, SCORES, WITHIN, Record, copying, field_recipes, in_field
 from benchmarks.reproduction_rows import ROWS, cost
 
@@ -152,6 +152,8 @@ def test_ours_are_said_to_be_better_only_where_it_is_shown(tmp_path: Path):
     assert "| plain-cnn | 6 | float32 | 0.456 (" in text
     assert "+0.153 (+0.1" in text
     assert "2026-01-01 to 2026-01-02, a processor, 2 cores." in text
+    assert accuracies(path)["plain-cnn"]["value"] == pytest.approx(0.456, abs=0.001)
+    assert set(accuracies(path)) == {"small-cnn", "plain-cnn", "deep-cnn", "sgd-cnn"}
     # A row of a recipe that has changed since is told, and not counted.
     content = json.loads(path.read_text())
     content["recipes"]["plain-cnn"]["toml"] = content["recipes"]["plain-cnn"]["toml"].replace("= 32", "= 16")
@@ -159,6 +161,8 @@ def test_ours_are_said_to_be_better_only_where_it_is_shown(tmp_path: Path):
     text = section(path)
     assert "Left out, since the recipe has changed since: plain-cnn." in text
     assert "shown better than 1 of 2" in text
+    assert "plain-cnn" not in accuracies(path)
+    assert accuracies(tmp_path / "none.json") == {}
 
 
 def test_recipes_stand_beside_what_needs_no_network(tmp_path: Path):
