@@ -13,8 +13,8 @@ _LEARNT = 1.5
 """A balanced accuracy below so many times that of a guess says that hardly anything is learnt."""
 
 UNPAIRED = (
-    "The very same photographs judge both, but what each network said of them was not kept: so the difference is "
-    "unpaired, and its interval wider than need be."
+    "The very same photographs judge both, but what each network said of them was not kept with every seed: so the "
+    "difference is unpaired, and its interval wider than need be."
 )
 
 
@@ -46,6 +46,13 @@ def _swings(row: Row, results: Results) -> str:
         f"Ours learns a little later: it first has {row.published:.3f} after epoch {_each(late, str)}. The project's "
         f"own accuracies of its last four epochs are {row.log}: they move as much from one to the next."
     )
+
+
+def in_pairs(row: Row, other: Row, results: Results) -> bool:
+    """Return whether two rows are compared in pairs with every seed that both have."""
+    both = results.get(row.ours.name, {}).keys() & results.get(other.ours.name, {}).keys()
+    pairs = results.get(COMPARED, {}).get(key(row.name, other.name))
+    return pairs is not None and both <= set(pairs["seeds"])
 
 
 def collapsed(row: Row, results: Results) -> list[str]:
@@ -88,9 +95,7 @@ def _falls_in_training(row: Row, results: Results) -> str:
         f"The accuracy in training falls, as said, {_each(both, lambda pair: _between(*pair))}, since photographs are "
         "changed each time; that in validation is not shown to fall."
     )
-    if key(row.name, row.below) in results.get(COMPARED, {}):
-        return words
-    return f"{words} {UNPAIRED}"
+    return words if in_pairs(row, _row(row.below), results) else f"{words} {UNPAIRED}"
 
 
 def _nothing_to_mend(row: Row, results: Results) -> str:
@@ -115,7 +120,7 @@ def _nothing_to_mend(row: Row, results: Results) -> str:
             if faster
             else ""
         )
-        + ("" if key(row.name, row.above) in results.get(COMPARED, {}) else f" {UNPAIRED}")
+        + ("" if in_pairs(row, plain, results) else f" {UNPAIRED}")
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.reproduction_plot import apart, half_width
-from benchmarks.reproduction_reasons import collapsed, explanation
+from benchmarks.reproduction_reasons import collapsed, explanation, in_pairs
 from benchmarks.reproduction_rows import COMPARED, OVERFIT, ROWS, Row, Training, key
 from melascope.statistics import wilson
 
@@ -235,8 +235,12 @@ def _less(row: Row, found: Ours, other: str, results: Results) -> tuple[float, f
     if against is None:
         return None
     pairs = results.get(COMPARED, {}).get(key(row.name, other))
-    if pairs is not None:
-        every = set(found.seeds) | set(against.seeds)
-        how = "paired" if set(pairs["seeds"]) == every else f"paired, seed {' and '.join(pairs['seeds'])}"
+    if pairs is None:
+        return found.mean - against.mean, *apart(against, found), "unpaired"
+    every = set(found.seeds) | set(against.seeds)
+    how = "paired" if set(pairs["seeds"]) == every else f"paired, seed {' and '.join(pairs['seeds'])}"
+    if in_pairs(row, base, results):
         return pairs["value"], pairs["low"], pairs["high"], how
-    return found.mean - against.mean, *apart(against, found), "unpaired"
+    # A seed without pairs counts as much as another: none decides because its interval is the narrower.
+    alone = f"{how}, {pairs['value']:+.3f}, {pairs['low']:+.3f} to {pairs['high']:+.3f}"
+    return found.mean - against.mean, *apart(against, found), f"all seeds, unpaired; {alone}"

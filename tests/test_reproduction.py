@@ -314,12 +314,14 @@ def test_rows_that_the_same_photographs_judge_are_compared_in_pairs(generated, t
         == f"as said ({less['value']:+.3f} ({less['low']:+.3f} to {less['high']:+.3f}, paired) to {other.name})"
     )
     assert "unpaired" not in explanation(row, told)
-    # The page says it too, and of one seed alone where one alone is kept.
+    # The page says it too.
     write_page(tmp_path / "page.md", told)
     assert ", paired) to case-study-plain)" in (tmp_path / "page.md").read_text()
     del results[row.ours.name]["0"]["said"]
     results[COMPARED] = compared(results, generated.prepared)
-    assert ", paired, seed 1) to case-study-plain)" in verdict(row, results)
+    # With a seed of which none is kept, all seeds decide, however narrow the interval of the other.
+    assert ", all seeds, unpaired; paired, seed 1, -0." in verdict(row, results)
+    assert explanation(row, results).endswith("so the difference is unpaired, and its interval wider than need be.")
     # Of a recipe that has changed since nothing is told.
     old = results[row.ours.name]["1"]
     results[row.ours.name]["1"] = old | {"recipe": old["recipe"].replace("batch_size = 32", "batch_size = 16")}
