@@ -62,7 +62,7 @@ READING = (
     "**paired** where the same photographs judge both and the record keeps what each network said of them (the "
     "interval resamples groups of photograph and lesion), which it does for new results since 2026-11-23. Otherwise "
     "it is **unpaired**: either others judge, or what was said was not kept, and then the interval is wider than need "
-    "be.",
+    "be. Where it was kept with some seeds alone, all seeds decide, unpaired, and the pairs are told beside.",
     "{few}",
     "**A random fifth judges**: as `image_dataset_from_directory(validation_split=0.2)` has it, labels as "
     "filed. **500 copies per class**: drawn with replacement, each turned by up to 10 degrees with "
