@@ -84,7 +84,7 @@ def section(results: Mapping[str, Any]) -> str:
         "fold of five under `clean`. No more of these pairs are asked for; those that were made stay here, whatever "
         "they say (95 % intervals resample groups of photograph and lesion, and are those of this one training each; "
         "`--one-fold` of the first command trains theirs, `--rows ours` with `--weights mobilenetv2_imagenet.npz` "
-        "ours):"
+        "ours; `champion` with its moving average as it was before it was made to shorten itself, see above):"
     )
     lines = [
         filled(said),

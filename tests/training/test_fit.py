@@ -101,6 +101,33 @@ def test_clip_norm_shortens_a_long_gradient_as_a_whole(clip: float, tiny: recipe
     np.testing.assert_allclose(moved(*short), short, rtol=1e-5)
 
 
+@pytest.mark.parametrize("steps", [2, 40, 462])
+def test_a_short_training_keeps_what_it_learnt_and_not_where_it_began(steps: int, tiny: recipes.Recipe) -> None:
+    backend.load()
+    import keras
+
+    from melascope.training.schedule import Phase, optimiser
+
+    plain = {"name": "sgd", "momentum": 0.0, "learning_rate": 1.0, "ema": 0.998}
+    recipe = tiny.replace(optimiser=plain, schedule={"kind": "constant", "warmup_epochs": 0})
+    weight = keras.Variable(np.zeros(1, np.float32))
+    chosen = optimiser(recipe, steps, Phase(first=5, end=6, rate=1.0))
+    for gradient in (0.0, -1.0, *[0.0] * (steps - 1)):  # the average begins at 0; then `steps` steps with the weight at 1
+        chosen.apply([keras.ops.convert_to_tensor([gradient], "float32")], [weight])
+    assert float(weight[0]) == 1.0
+    chosen.finalize_variable_values([weight])
+    assert float(weight[0]) == pytest.approx(0.9, abs=1e-3)
+
+
+def test_a_long_training_averages_as_the_recipe_says(tiny: recipes.Recipe) -> None:
+    backend.load()
+    from melascope.training.schedule import Phase, optimiser
+
+    recipe = tiny.replace(optimiser={"name": "adamw", "learning_rate": 1e-3, "ema": 0.998})
+    assert optimiser(recipe, 276, Phase(first=1, end=12, rate=1.0)).ema_momentum == 0.998
+    assert not optimiser(tiny.replace(optimiser={"name": "adam", "learning_rate": 1e-3}), 4).use_ema
+
+
 def test_a_repeat_is_identical_and_another_seed_is_not(tiny: recipes.Recipe, photos: Any, tmp_path: Path) -> None:
     first = fit(tiny, *photos.arguments, tmp_path / "a", seed=3)
     second = fit(tiny, *photos.arguments, tmp_path / "b", seed=3)

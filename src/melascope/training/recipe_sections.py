@@ -232,7 +232,8 @@ class Optimiser(Section):
         momentum: Of `sgd` and `rmsprop`.
         weight_decay: Decoupled decay of kernels, not of biases and normalisation.
         clip_norm: Largest norm of the whole gradient; 0 does not clip.
-        ema: Momentum of the moving average of weights that is judged and kept; 0 keeps the weights themselves.
+        ema: Momentum of the moving average of weights that is judged and kept, lower in a training too short for it
+            (`schedule.averaging`); 0 keeps the weights themselves.
         label_smoothing: Share of the target spread over all classes.
         loss: `cross_entropy`, or `focal`, which turns to what is not yet learnt.
         focal_gamma: How strongly `focal` does so; 0 would be the cross-entropy.

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from melascope.training.recipe import Recipe
     from melascope.training.recipe_sections import Schedule
 
+_OF_BEFORE = 0.1
+"""The largest share that the weights from before a phase have in the average that is kept of it."""
+
 
 class WarmupThen(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
     """A rate that rises from zero over the warm-up, then stays or falls to zero along a cosine.
@@ -71,6 +74,16 @@ def phases(recipe: Recipe) -> tuple[Phase, ...]:
     return frozen, Phase(frozen.end, schedule.epochs, schedule.finetune_learning_rate or rate / 10)
 
 
+def averaging(ema: float, steps: int) -> float:
+    """Return the momentum of the moving average of weights in a phase of so many steps.
+
+    It is the recipe's, or less where so few steps come that more than a tenth of what is kept would still be the
+    weights from before them: `ema` to the power of `steps` is that share. An average that a recipe for ten thousand
+    photographs reaches back with would otherwise keep, of a thousand, a network that has hardly learnt.
+    """
+    return min(ema, _OF_BEFORE ** (1 / steps))
+
+
 def optimiser(recipe: Recipe, steps: int, phase: Phase | None = None) -> Any:
     """Return the Keras optimiser of a recipe for epochs of so many steps.
 
@@ -91,7 +104,7 @@ def optimiser(recipe: Recipe, steps: int, phase: Phase | None = None) -> Any:
     if chosen.clip_norm:
         options["global_clipnorm"] = chosen.clip_norm
     if chosen.ema:
-        options |= {"use_ema": True, "ema_momentum": chosen.ema}
+        options |= {"use_ema": True, "ema_momentum": averaging(chosen.ema, (phase.end - phase.first) * steps)}
     kinds = {
         "adam": keras.optimizers.Adam,
         "adamw": keras.optimizers.AdamW,
