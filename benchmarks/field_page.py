@@ -32,16 +32,16 @@ NOT_YET = (
 )
 SEEN_BEFORE = (
     "Our recipes had met these photographs before. `small-cnn` and `plain-cnn` were compared on these very folds "
-    "(README) before it was said which of ours are to be compared here; `small-cnn` got its settings in the "
-    "change that added that comparison, and on what they were chosen is not recorded, so that it may owe something to "
-    "these folds. The recipe `champion` was designed on "
-    "HAM10000, to which {of_ham10000:,} of them belong, and both stood beside recipes trained on copies on one fold "
-    "(below). Said before any of the others was trained on these folds: balanced accuracy decides, `small-cnn` is the "
-    "default and `mobilenetv2-finetuned` the best for a set of this size. Since then one thing was changed, and these folds led to "
-    "it: the moving average of weights of `champion` reached back as far as these trainings are long, so that two "
-    "fifths of what was kept was the network before its fine-tuning. It now shortens itself in such a training, which "
-    "alters no other recipe here. As it was, `champion` had a balanced accuracy of 0.522 (0.464 to 0.581) over the "
-    "first repeat, shown above 5 of 10 published recipes. What stands here of it is made anew, after that was seen."
+    "(README) before it was said which of ours are to be compared here; `small-cnn` got its settings in the change "
+    "that added that comparison, and on what they were chosen is not recorded, so that it may owe something to these "
+    "folds. The recipe `champion` was designed on HAM10000, to which {of_ham10000:,} of them belong, and both stood "
+    "beside recipes trained on copies on one fold (below). Said before any of the others was trained on these folds: "
+    "balanced accuracy decides, `small-cnn` is the default and `mobilenetv2-finetuned` the best for a set of this "
+    "size. Since then one thing was changed, and these folds led to it: the moving average of weights of `champion` "
+    "reached back as far as these trainings are long, so that two fifths of what was kept was the network before its "
+    "fine-tuning. It now shortens itself in such a training, which alters no other recipe here. As it was, `champion` "
+    "had a balanced accuracy of 0.522 (0.464 to 0.581) over the first repeat, shown above 5 of 10 published recipes. "
+    "What stands here of it is made anew, after that was seen."
 )
 OF_SOURCES = (
     "In this set all AK, BCC, DF, SCC and VASC of Train are HAM10000's, and no melanoma is: who tells the source tells "

@@ -112,7 +112,8 @@ def test_a_short_training_keeps_what_it_learnt_and_not_where_it_began(steps: int
     recipe = tiny.replace(optimiser=plain, schedule={"kind": "constant", "warmup_epochs": 0})
     weight = keras.Variable(np.zeros(1, np.float32))
     chosen = optimiser(recipe, steps, Phase(first=5, end=6, rate=1.0))
-    for gradient in (0.0, -1.0, *[0.0] * (steps - 1)):  # the average begins at 0; then `steps` steps with the weight at 1
+    # The average begins at 0, and then come `steps` steps with the weight at 1.
+    for gradient in (0.0, -1.0, *[0.0] * (steps - 1)):
         chosen.apply([keras.ops.convert_to_tensor([gradient], "float32")], [weight])
     assert float(weight[0]) == 1.0
     chosen.finalize_variable_values([weight])

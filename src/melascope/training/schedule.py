@@ -81,7 +81,7 @@ def averaging(ema: float, steps: int) -> float:
     weights from before them: `ema` to the power of `steps` is that share. An average that a recipe for ten thousand
     photographs reaches back with would otherwise keep, of a thousand, a network that has hardly learnt.
     """
-    return min(ema, _OF_BEFORE ** (1 / steps))
+    return min(ema, math.pow(_OF_BEFORE, 1 / steps))
 
 
 def optimiser(recipe: Recipe, steps: int, phase: Phase | None = None) -> Any:
