@@ -42,9 +42,11 @@ def _swings(row: Row, results: Results) -> str:
     late = {seed: epoch for seed, epoch in first.items() if epoch > end}
     if not (row.log and late and len(late) == len(every)):
         return ""
+    beside = {seed: " then ".join(_number(value) for value in each[end - 2 : end + 1]) for seed, each in every.items()}
     return (
-        f"Ours learns a little later: it first has {row.published:.3f} after epoch {_each(late, str)}. The project's "
-        f"own accuracies of its last four epochs are {row.log}: they move as much from one to the next."
+        f"Ours learns a little later: it first has {row.published:.3f} after epoch {_each(late, str)}. One epoch is not"
+        f" like the next: after epochs {end - 1}, {end} and {end + 1} ours has {_each(beside, str)}; the project's own "
+        f"accuracies of its last four epochs are {row.log}."
     )
 
 
