@@ -39,6 +39,7 @@ from melascope.training import (
     tuning_study,
     tuning_worker,
 )
+from melascope.training.locks import alone
 from melascope.training.tuning import tune
 from melascope.training.tuning_ended import Ended
 from melascope.training.tuning_worker import Job, work
@@ -356,12 +357,21 @@ def test_a_tuning_killed_at_any_moment_ends_as_if_it_had_not_been(finished, begu
 
 def test_two_commands_share_the_trials_and_ctrl_c_hands_one_back(finished, begun, photographs, recipe):
     line = words(photographs, recipe, begun, "--trials", str(TRIALS), "--folds", "2")
-    both = [subprocess.Popen(line, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    _until(
-        lambda: len([t for t in census(begun).trials if "folds" in t.user_attrs]) >= 1 and census(begun).running == 2
-    )
-    both[0].send_signal(signal.SIGINT)
-    told = both[0].communicate(timeout=60)[1]
+    # Whoever draws the first trial cannot end it before it is interrupted: the folder that it trains in is taken.
+    first = census(finished[0].path).trials[0]
+    task = tuning_data.open_task(begun)
+    folder = begun / "trials" / tuning_worker.trial_name(task, task.space.recipe(task.space.suggest(first)).dumps())
+    folder.mkdir(parents=True)
+    with alone(folder / ".lock"):
+        both = [subprocess.Popen(line, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+        _until(lambda: any("folds" in trial.user_attrs for trial in census(begun).trials[1:]))
+        held = census(begun).trials[0]
+        assert held.state.name == "RUNNING"
+        owner = psutil.Process(held.user_attrs["worker"]["pid"]).ppid()
+        both.sort(key=lambda command: command.pid != owner)
+        assert both[0].pid == owner
+        both[0].send_signal(signal.SIGINT)
+        told = both[0].communicate(timeout=60)[1]
     assert both[0].returncode == 130, told
     assert "Traceback" not in told
     # What the finished tuning has trained is not trained again here, as the folders are named after the recipes.
