@@ -100,7 +100,7 @@ def waterfall(bars: Sequence[Bar], *, title: str, stamp: str) -> Figure:
         top = max(bar.mean if whole or before is None else before, bar.published or 0.0, *reach) + 0.025
         if not whole and before is not None:
             axes.plot([place - 0.69, place + 0.31], [before, before], color=INK, linewidth=0.8)
-            step = f"{100 * (bar.mean - before):+.0f} points".replace("-", "\u2212")
+            step = _step(bar.mean - before)
             axes.text(place, top + 0.05, step, ha="center", fontsize=8.5, color=INK)
         axes.plot([place + 0.24] * 2, [min(reach), max(reach)], color=INK, linewidth=1.4)
         axes.text(place, top, f"{bar.mean:.0%}".replace("%", " %"), ha="center", fontsize=9.5, fontweight="bold")
@@ -127,3 +127,9 @@ def waterfall(bars: Sequence[Bar], *, title: str, stamp: str) -> Figure:
     axes.grid(True, axis="y", color=GRID)
     axes.set_title(title)
     return figure
+
+
+def _step(change: float) -> str:
+    """Return a change of an accuracy in points of a hundred."""
+    points = round(100 * change)
+    return f"{points:+d} point{'' if abs(points) == 1 else 's'}".replace("-", "\u2212")

@@ -17,7 +17,7 @@ from benchmarks.reproduction_data import Material, divided, judged, material, pa
 from benchmarks.reproduction_judges import counted, independent
 from benchmarks.reproduction_page import write_page
 from benchmarks.reproduction_pairs import OURS, PAIRS, copied, ours, pairs
-from benchmarks.reproduction_plot import half_width
+from benchmarks.reproduction_plot import Bar, half_width, waterfall
 from benchmarks.reproduction_reasons import explanation
 from benchmarks.reproduction_record import RESERVED, close_test, current, flow
 from benchmarks.reproduction_rows import (
@@ -202,6 +202,13 @@ def _counts(independent: float) -> dict[str, Any]:
     one = {"n": 400, "photographs": 380, "groups": 350, "independent": independent}
     both = {"validation": one, "test": one}
     return {training.design.slug: {str(seed): both for seed in SEEDS} for training in trainings()}
+
+
+def test_a_step_of_the_waterfall_is_told_in_points():
+    bars = [Bar("", (accuracy,), 400, ("0",), "float32") for accuracy in (0.85, 0.52, 0.5302, 0.5301, 0.52)]
+    texts = [text.get_text() for text in waterfall(bars, title="", stamp="").axes[0].texts]
+    steps = ["\u221233 points", "+1 point", "+0 points", "\u22121 point"]
+    assert [text for text in texts if "point" in text] == steps
 
 
 def test_photographs_of_one_lesion_and_copies_count_as_fewer(tmp_path: Path):
