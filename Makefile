@@ -42,7 +42,7 @@ requirements:  ## Pin the dependencies again, with hashes
 	@for extra in base train dev; do \
 	  case $$extra in base) flags="";; train) flags="--extra train";; dev) flags="--extra train --extra tune --extra mlflow --extra dev";; esac; \
 	  uv pip compile pyproject.toml requirements/build.in $$flags --universal --python-version 3.11 --generate-hashes \
-	    --no-header --no-annotate --no-emit-index-url --upgrade -q -o requirements/$$extra.txt || exit 1; \
+	    --no-header --no-annotate --no-strip-extras --no-emit-index-url --upgrade -q -o requirements/$$extra.txt || exit 1; \
 	done
 
 clean:  ## Remove the environment and what the demo wrote

@@ -6,9 +6,11 @@ import importlib
 import re
 import subprocess
 import sys
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
 
@@ -44,6 +46,27 @@ def test_requirements_have_hashes_and_no_addresses():
         assert text.count("--hash=sha256:") >= len(pins)
         assert "http" not in text
         assert not re.search(r"^(torch|.*GPL)", text, re.M)
+
+
+def test_an_extra_that_a_pinned_package_asks_for_is_pinned_with_it():
+    """Else a pip older than 23.3 takes the newest release of that package, which has no hash here, and stops."""
+    pins = re.findall(r"^([a-z0-9][^=\s]*)==", (ROOT / "requirements" / "dev.txt").read_text(), re.M)
+    pinned = {requirement.name: requirement.extras for requirement in map(Requirement, pins)}
+    assert "pytest-cov" in pinned
+    wanted = [
+        Requirement(text)
+        for name in pinned
+        for text in _requires(name)
+        if "extra ==" not in text and Requirement(text).extras
+    ]
+    assert [str(each) for each in wanted if not each.extras <= pinned.get(each.name, set())] == []
+
+
+def _requires(name: str) -> list[str]:
+    try:
+        return distribution(name).requires or []
+    except PackageNotFoundError:  # a pin for another system
+        return []
 
 
 def test_training_without_its_extra_says_which_to_install(monkeypatch):
